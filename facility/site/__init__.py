@@ -1,0 +1,21 @@
+"""site.toml as pydantic models that refuse unknown keys."""
+
+from facility.site.base import SecretRef, StrictModel, load_toml, resolve_secret, validate
+from facility.site.hall import Hall
+from facility.site.site import Control, Device, Place, Site, SnmpAuth, Tariff, load_site
+
+__all__ = [
+    "Control",
+    "Device",
+    "Hall",
+    "Place",
+    "SecretRef",
+    "Site",
+    "SnmpAuth",
+    "StrictModel",
+    "Tariff",
+    "load_site",
+    "load_toml",
+    "resolve_secret",
+    "validate",
+]

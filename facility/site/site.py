@@ -1,0 +1,122 @@
+"""site.toml -> Site: the hall, its devices, its tariff and what the loop may do."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from facility.site.base import SecretRef, StrictModel, load_toml, validate
+from facility.site.hall import Hall
+
+
+class Place(StrictModel):
+    """Where the site is and on which grid."""
+
+    name: str
+    description: str = ""
+    zone: str  # carbon zone, as Electricity Maps writes it
+    latitude_deg: float = Field(ge=-90, le=90)
+    longitude_deg: float = Field(ge=-180, le=180)
+    altitude_m: float = 0.0
+    timezone: str = "UTC"
+    emulated: bool = False  # the devices are the emulated building of `eco up`
+
+
+class SnmpAuth(StrictModel):
+    """SNMP credentials; v3 has user and keys, v2c a community. All are references."""
+
+    version: Literal["2c", "3"] = "2c"
+    community: SecretRef | None = None
+    user: str | None = None
+    auth_key: SecretRef | None = None
+    priv_key: SecretRef | None = None
+    auth_protocol: Literal["SHA", "SHA256", "SHA512"] = "SHA256"
+    priv_protocol: Literal["AES", "AES256"] = "AES"
+    context: str = ""
+    allow_v2c_writes: bool = False
+
+    @model_validator(mode="after")
+    def _complete(self) -> SnmpAuth:
+        if self.version == "2c" and self.community is None:
+            raise ValueError("SNMP v2c needs 'community' (a reference)")
+        if self.version == "3" and (self.user is None or self.auth_key is None or self.priv_key is None):
+            raise ValueError("SNMP v3 needs 'user', 'auth_key' and 'priv_key' (references)")
+        return self
+
+
+class Device(StrictModel):
+    """One device: how to reach it and which profile explains it. ``name`` is the equipment part of its points."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9./-]*$")
+    protocol: Literal["modbus", "snmp", "nvml", "replay"]
+    profile: str = ""  # name of a file in facility/profiles, or a path to one
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    unit_id: int = Field(default=1, ge=0, le=255)
+    poll_s: float = Field(default=60.0, gt=0)
+    deadline_s: float = Field(default=3.0, gt=0)
+    snmp: SnmpAuth | None = None
+    recording: str = ""  # replay: folder or Parquet file
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Device:
+        if self.protocol in ("modbus", "snmp"):
+            if not self.port:
+                raise ValueError(f"device {self.name!r}: a {self.protocol} device needs 'port'")
+            if not self.profile:
+                raise ValueError(f"device {self.name!r}: a {self.protocol} device needs 'profile'")
+        if self.protocol == "snmp" and self.snmp is None:
+            raise ValueError(f"device {self.name!r}: an snmp device needs a table 'snmp' with its credentials")
+        if self.protocol == "replay" and not self.recording:
+            raise ValueError(f"device {self.name!r}: a replay device needs 'recording'")
+        return self
+
+
+class Control(StrictModel):
+    """What the loop does and how often."""
+
+    tick_s: float = Field(default=900.0, gt=0)
+    heartbeat_s: float = Field(default=30.0, gt=0)
+    fallback_timeout_min: float = Field(default=5.0, gt=0)
+    max_age_s: float = Field(default=300.0, gt=0)  # older than this is stale: nothing is written on it
+    policy: str = "wait-awhile"
+    plant: Literal["legacy", "rule", "optimum"] = "rule"
+
+
+class Tariff(StrictModel):
+    """How a bill is made of energy, peak and fees. A part that is not known is left out, and the cost is then unknown."""
+
+    energy_adder_usd_kwh: float | None = None  # network and taxes on top of the wholesale price
+    demand_charge_usd_kw_month: float | None = None
+    fixed_usd_month: float | None = None
+    source: str = ""
+
+
+class Site(StrictModel):
+    """All that is configured about one site."""
+
+    site: Place
+    hall: Hall
+    control: Control = Control()
+    tariff: Tariff = Tariff()
+    device: tuple[Device, ...] = ()
+
+    @model_validator(mode="after")
+    def _unique_devices(self) -> Site:
+        names = [device.name for device in self.device]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"device names are used twice: {', '.join(twice)}")
+        return self
+
+
+def load_site(path: Path | str | None = None) -> Site:
+    """Read a site file; None gives the reference hall that ships with the product."""
+    if path is None:
+        with as_file(files("data") / "site.toml") as shipped:
+            return validate(Site, load_toml(shipped), "data/site.toml")
+    path = Path(path)
+    return validate(Site, load_toml(path), path)

@@ -1,0 +1,1 @@
+"""What should happen, and the cluster it happens on."""

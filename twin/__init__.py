@@ -1,0 +1,1 @@
+"""What would happen: physics, signals and forecasts; arrays in, arrays out, no I/O but reading files."""
