@@ -2,13 +2,14 @@
 
 from facility.site.base import SecretRef, StrictModel, load_toml, resolve_secret, validate
 from facility.site.hall import Hall
-from facility.site.site import Control, Device, Place, Site, SnmpAuth, Tariff, load_site
+from facility.site.site import Control, Device, Place, Roles, Site, SnmpAuth, Tariff, load_site
 
 __all__ = [
     "Control",
     "Device",
     "Hall",
     "Place",
+    "Roles",
     "SecretRef",
     "Site",
     "SnmpAuth",

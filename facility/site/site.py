@@ -86,6 +86,22 @@ class Control(StrictModel):
     plant: Literal["legacy", "rule", "optimum"] = "rule"
 
 
+class Roles(StrictModel):
+    """Which points mean what: the meters of the account, the sensors of safety, the setpoints of the plant."""
+
+    facility_power_w: str = ""
+    facility_energy_wh: str = ""
+    it_power_w: tuple[str, ...] = ()  # at the IT inlet, server fans included: PUE category 3
+    it_energy_wh: tuple[str, ...] = ()
+    rack_inlet_c: tuple[str, ...] = ()
+    drybulb_c: str = ""
+    rh_pct: str = ""
+    supply_air_setpoint_c: tuple[str, ...] = ()
+    fan_speed_setpoint_pct: tuple[str, ...] = ()
+    chw_supply_setpoint_c: tuple[str, ...] = ()
+    economizer_enable_flag: tuple[str, ...] = ()
+
+
 class Tariff(StrictModel):
     """How a bill is made of energy, peak and fees. A part that is not known is left out, and the cost is then unknown."""
 
@@ -101,6 +117,7 @@ class Site(StrictModel):
     site: Place
     hall: Hall
     control: Control = Control()
+    roles: Roles = Roles()
     tariff: Tariff = Tariff()
     device: tuple[Device, ...] = ()
 

@@ -1,0 +1,239 @@
+"""The control-loop service: collector, store, forecasts, policy, guard and API in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import uvicorn
+
+from apps.account import Summary, settle
+from apps.api import make_api
+from apps.assembly import Parts, assemble
+from apps.run_config import RunConfig, load_run
+from apps.shared_clock import SharedClock
+from apps.state_dir import StateDir, write_json
+from facility.clock import Clock, WallClock
+from facility.errors import EcoError
+from facility.records import Forecasts, Reading, State
+from facility.store import Store
+
+log = logging.getLogger("eco.service")
+
+FLUSH_S = 0.2  # wall seconds; readings of this long share one durable commit
+FIRST_READING_S = 20.0  # wall seconds to wait for every device to have been read once
+
+
+class Service:
+    """Runs one configured run until its end, or until it is told to stop; then hands control back."""
+
+    def __init__(self, config: RunConfig, state: StateDir, clock: Clock) -> None:
+        self._config = config
+        self._state = state
+        self._clock = clock
+        self._parts: Parts = assemble(config, state, clock, self._enqueue)
+        self._pending: list[Reading] = []
+        self._stop = asyncio.Event()
+        self._acknowledged = 0
+        self._heartbeat_errors: list[str] = []
+        self._heartbeats = 0
+
+    @property
+    def store(self) -> Store:
+        """The store that this process owns."""
+        return self._parts.store
+
+    async def state_now(self) -> State:
+        """The state at this moment."""
+        return await self._parts.loop.state(self._clock.now())
+
+    def forecasts(self) -> Forecasts:
+        """The forecasts of the last tick."""
+        return self._parts.loop.last_forecasts
+
+    def about(self) -> dict[str, Any]:
+        """Site, mode, clock and what each point means."""
+        site, signals = self._parts.site, self._parts.signals
+        return {
+            "site": site.site.model_dump(),
+            "roles": site.roles.model_dump(),
+            "control": site.control.model_dump(),
+            "mode": self._config.mode.value,
+            "run": self._config.run,
+            "start": self._config.start.isoformat(),
+            "now": self._clock.now().isoformat(),
+            "speed": self._config.speed,
+            "policy": self._parts.loop.policy.name,
+            "signals": {
+                "carbon": {"source": signals.carbon.source, "synthetic": signals.carbon.synthetic},
+                "weather": {"source": signals.drybulb.source, "synthetic": signals.drybulb.synthetic},
+            },
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Whether the loop runs, and what it has acknowledged."""
+        last = self._parts.loop.last_decision
+        return {
+            "status": "stopping" if self._stop.is_set() else "ok",
+            "pid": os.getpid(),
+            "mode": self._config.mode.value,
+            "now": self._clock.now().isoformat(),
+            "last_decision_at": None if last is None else last.at.isoformat(),
+            "readings_acknowledged": self._acknowledged,
+            "heartbeats": self._heartbeats,
+            "heartbeat_errors": self._heartbeat_errors,
+            "problems": list(self._parts.loop.problems),
+        }
+
+    def summary(self) -> Summary:
+        """The account of this run so far."""
+        parts = self._parts
+        end = min(self._clock.now(), self._config.until or datetime.max.replace(tzinfo=UTC))
+        return settle(parts.store, parts.site.roles, parts.signals, self._config.run, self._config.start, end)
+
+    def stop(self) -> None:
+        """Ask for an orderly end."""
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Serve until the end; hands control back whatever happens. Returns the exit code."""
+        async with self._api(), self._parts:
+            if isinstance(self._clock, SharedClock):
+                await self._clock.started()
+            work = [self._collect(), self._flush(), self._beat(), self._ticks()]
+            tasks = [asyncio.create_task(job) for job in work]
+            stopped = asyncio.create_task(self._stop.wait())
+            try:
+                await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._stop.set()
+                await self._wind_down([*tasks, stopped])
+        return _exit_code(tasks)
+
+    async def _wind_down(self, tasks: list[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for error in await self._parts.loop.guard.hand_back():
+            log.error("hand-back failed: %s", error)
+        await self._commit()
+        if self._config.until is not None and self._clock.now() >= self._config.until:
+            write_json(self._state.summary, self.summary().to_json())
+
+    @contextlib.asynccontextmanager
+    async def _api(self) -> AsyncIterator[None]:
+        app = make_api(self, self._state.token("api"))
+        config = uvicorn.Config(app, host="127.0.0.1", port=self._config.api_port, log_level="warning", lifespan="off")
+        server = uvicorn.Server(config)
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        serving = asyncio.create_task(server.serve())
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.02)
+        if serving.done():
+            raise EcoError("the API could not listen", where=f"127.0.0.1:{self._config.api_port}", hint="is the port taken?")
+        address = {"url": f"http://127.0.0.1:{self._config.api_port}", "pid": os.getpid()}
+        write_json(self._state.api, address)
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serving
+
+    async def _collect(self) -> None:
+        await self._parts.loop.collector.run()
+
+    async def _enqueue(self, readings: list[Reading]) -> None:
+        self._pending.extend(readings)
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        batch, self._pending = self._pending, []
+        if batch:
+            self._acknowledged += await asyncio.to_thread(self.store.append_readings, batch)
+
+    async def _beat(self) -> None:
+        while True:
+            commands = self._parts.heartbeat(self._heartbeats + 1)
+            self._heartbeat_errors = await self._parts.loop.guard.beat(commands)
+            self._heartbeats += 1
+            await self._clock.sleep(self._parts.site.control.heartbeat_s)
+
+    async def _ticks(self) -> None:
+        """Decide at every multiple of the tick; a tick that was overrun is skipped, never made up for."""
+        await self._first_readings()
+        tick_s = self._parts.site.control.tick_s
+        while True:
+            due = next_multiple(self._clock.now(), tick_s)
+            if self._config.until is not None and due > self._config.until:
+                await self._sleep_until(self._config.until)
+                return
+            await self._sleep_until(due)
+            decision = await self._parts.loop.tick(self._clock.now())
+            log.info("%s: %d commands: %s", decision.at.isoformat(), len(decision.commands), decision.reason)
+            for problem in self._parts.loop.problems:
+                log.warning("%s", problem)
+
+    async def _sleep_until(self, when: datetime) -> None:
+        while (left_s := (when - self._clock.now()).total_seconds()) > 0:
+            await self._clock.sleep(left_s)
+
+    async def _first_readings(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_READING_S):
+                while not self._parts.all_read():
+                    await asyncio.sleep(0.02)
+
+
+def next_multiple(now: datetime, step_s: float) -> datetime:
+    """The next multiple of ``step_s`` since midnight UTC after ``now``."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    passed = int((now - midnight).total_seconds() // step_s)
+    return midnight + timedelta(seconds=(passed + 1) * step_s)
+
+
+def _exit_code(tasks: list[asyncio.Task[None]]) -> int:
+    for task in tasks:
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            log.error("the service failed", exc_info=task.exception())
+            return 1
+    return 0
+
+
+async def serve(state: StateDir) -> int:
+    """Run what is configured in ``state`` until its end or a signal."""
+    config = load_run(state)
+    clock: Clock = SharedClock(state) if config.load_site().site.emulated else WallClock()
+    service = Service(config, state, clock)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    return await service.run()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m apps.service DIR``: serve the run configured in the state directory."""
+    from pathlib import Path
+
+    arguments = sys.argv[1:] if argv is None else argv
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        return asyncio.run(serve(StateDir(Path(arguments[0]))))
+    except EcoError as error:
+        log.error("%s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

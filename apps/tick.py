@@ -1,0 +1,86 @@
+"""One tick of the loop: state, forecasts, decision, guard, record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from apps.codec import decision_json
+from facility.collector import Collector
+from facility.errors import EcoError
+from facility.guard import Guard, Written
+from facility.records import Decision, Forecasts, Mode, Reading, State
+from facility.store import Store
+from scheduler.cluster.remote import RemoteCluster
+from scheduler.policy import Policy
+from twin.forecast import issue_forecasts
+from twin.signals import Signals
+
+
+@dataclass(slots=True)
+class Loop:
+    """What a tick needs, and what the last one left."""
+
+    collector: Collector
+    cluster: RemoteCluster | None
+    signals: Signals
+    policy: Policy
+    guard: Guard
+    store: Store
+    mode: Mode
+    last_state: State | None = None
+    last_forecasts: Forecasts = field(default_factory=dict)
+    last_decision: Decision | None = None
+    problems: list[str] = field(default_factory=list)
+
+    async def state(self, at: datetime) -> State:
+        """Every point with its age; jobs and nodes as the cluster reports them, or none where it does not answer."""
+        points = self.collector.snapshot(at)
+        if self.cluster is None:
+            return State(at, points)
+        try:
+            jobs, nodes = await self.cluster.state()
+        except EcoError as error:
+            self.problems.append(f"cluster: {error}")
+            return State(at, points)
+        return State(at, points, jobs, nodes)
+
+    async def tick(self, at: datetime) -> Decision:
+        """Decide once at ``at`` and act on what the guard lets through; everything is kept before it returns."""
+        self.problems = []
+        state = await self.state(at)
+        forecasts = self._forecasts(at)
+        decision = self.policy.decide(state, forecasts)
+        written = await self.guard.apply(decision.commands, state, self.mode)
+        self._record(decision, written, forecasts)
+        self.last_state, self.last_forecasts, self.last_decision = state, forecasts, decision
+        return decision
+
+    def _forecasts(self, at: datetime) -> Forecasts:
+        """Forecasts issued now; without them (signals over, or too short a past) the policy decides on the state alone."""
+        try:
+            return issue_forecasts(self.signals, at)
+        except EcoError as error:
+            self.problems.append(f"forecast: {error}")
+            return {}
+
+    def _record(self, decision: Decision, written: Sequence[Written], forecasts: Forecasts) -> None:
+        payload = decision_json(decision)
+        payload["mode"] = self.mode.value
+        payload["forecasts"] = {
+            name: {"issued_at": forecast.issued_at.isoformat(), "source": forecast.source, "synthetic": forecast.synthetic}
+            for name, forecast in sorted(forecasts.items())
+        }
+        payload["problems"] = list(self.problems)
+        self.store.append_decision(decision, payload)
+        self.store.append_verdicts(decision.at, written)
+        carbon = forecasts.get("carbon_intensity_g_kwh")
+        if carbon is not None:
+            self.store.append_readings([_forecast_reading(carbon.value[0], decision.at, carbon.source)])
+
+
+def _forecast_reading(value: float, at: datetime, source: str) -> Reading:
+    from facility.records import Quality
+
+    return Reading("grid/carbon_forecast_g_kwh", float(value), "g/kWh", at, Quality.UNCERTAIN, source)

@@ -1,0 +1,111 @@
+"""The main job, end to end: building, service and account as the command line runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.apps.running import Running, eco_up, wait_for
+from tests.peers.require import require_program
+from tests.shared import shared
+
+SUPPLY_SETPOINT = "crah-1/supply_air_setpoint_c"
+
+
+def _eco(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "apps.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+def test_two_hours_end_by_themselves_with_a_summary(tmp_path: Path) -> None:
+    done = _eco("up", "--no-ui", "--for", "2h", "--speed", "600", "--json", "--state", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["ticks"] == summary["decisions"] == 8
+    assert set(summary["verdicts"]) == {"accepted", "clipped", "rejected"}
+    assert summary["verdicts"]["accepted"] > 0
+    assert summary["readings"] > 1000
+    assert 1.0 < summary["pue"] < 2.0
+    assert summary["facility_kwh"] == pytest.approx(summary["pue"] * summary["it_kwh"])
+    assert summary["carbon_kg"] > 0
+
+
+def test_real_signals_and_a_real_trace(tmp_path: Path) -> None:
+    options = [
+        f"--carbon={shared('carbon/electricitymaps_US-CAL-CISO_2023_hourly.csv')}",
+        f"--weather={shared('weather/openmeteo_US-CAL-CISO_2023.json')}",
+        f"--jobs={shared('traces/pai2020_gaia_10k.csv')}",
+    ]
+    done = _eco("up", "--no-ui", "--for", "1h", "--speed", "600", "--json", "--state", str(tmp_path), *options)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert "synthetic" not in summary["signals"]
+    assert summary["start"].startswith("2023-01-0")
+
+
+def test_a_second_run_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
+    runs = [
+        json.loads(_eco("up", "--no-ui", "--for", "30m", "--speed", "600", "--json", "--state", str(tmp_path)).stdout)
+        for _ in range(2)
+    ]
+    assert runs[1]["start"] >= runs[0]["end"]
+    assert runs[1]["decisions"] in (1, 2, 3)
+
+
+def test_kill_9_of_the_service_loses_nothing_and_the_building_falls_back(tmp_path: Path) -> None:
+    with eco_up(tmp_path, "--no-ui", "--speed", "240") as running:
+        running.wait_for_decisions(2)
+        under_control = _effective_setpoint(running)
+        assert under_control is not None
+        assert under_control > 18.5  # raised from the building's own 18 C
+        acknowledged = wait_for(lambda: running.get("/v1/health"), "health")
+        kept = running.get("/v1/query/counts")
+        os.kill(acknowledged["pid"], signal.SIGKILL)
+        (running.state / "api.json").unlink()
+        wait_for(lambda: not _is_remote(running), "the building's own control")
+        wait_for(lambda: running.read("api.json")["pid"] != acknowledged["pid"], "the restarted service")
+        again = wait_for(lambda: running.get("/v1/query/counts"), "the store")
+        assert _count(again, "readings") >= _count(kept, "readings") >= acknowledged["readings_acknowledged"]
+        running.wait_for_decisions(4)
+        wait_for(lambda: _is_remote(running), "control taken again")
+    assert not (tmp_path / "written.json").exists() or json.loads((tmp_path / "written.json").read_text()) == {}
+
+
+def _count(rows: list[dict[str, object]], name: str) -> int:
+    return int(str(rows[0][name]))
+
+
+def _truth(running: Running) -> dict[str, float]:
+    import httpx
+
+    port = running.read("ports.json")["cluster"]
+    token = (running.state / "cluster.token").read_text().strip()
+    answer = httpx.get(f"http://127.0.0.1:{port}/v1/truth", headers={"Authorization": f"Bearer {token}"}, timeout=5.0)
+    answer.raise_for_status()
+    truth: dict[str, float] = answer.json()
+    return truth
+
+
+def test_a_setpoint_written_by_mbpoll_is_seen_by_the_collector(tmp_path: Path) -> None:
+    mbpoll = require_program("mbpoll", "apt-get install mbpoll")
+    with eco_up(tmp_path, "--no-ui", "--speed", "60") as running:
+        register, port = _address("emulated-crah", "supply_air_setpoint_c"), running.read("ports.json")["crah-1"]
+        wait_for(lambda: running.get("/v1/state")["points"][SUPPLY_SETPOINT]["value"], "a reading")
+        reach = ["-m", "tcp", "-p", str(port), "-a", "1", "-t", "4:float", "-B", "-r", str(register + 1)]
+        done = subprocess.run([mbpoll, *reach, "-1", "127.0.0.1", "19.25"], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stdout + done.stderr
+        wait_for(lambda: running.get("/v1/state")["points"][SUPPLY_SETPOINT]["value"] == 19.25, "the collector to see it")
+
+
+def _address(profile: str, point: str) -> int:
+    from facility.profile import load_profile
+
+    found = next(entry for entry in load_profile(profile).point if entry.name == point)
+    assert found.address is not None
+    return found.address

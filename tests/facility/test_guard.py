@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from facility.errors import GuardError
+from facility.guard import Guard, GuardLimits
+from facility.records import Command, Mode, Point, PointState, Quality, State, VerdictKind
+from tests.facility.memory import MemoryActuator
+
+NOW = datetime(2023, 6, 1, 12, tzinfo=UTC)
+SETPOINT = "crah-1/supply_air_setpoint_c"
+INLETS = ("rack-1/inlet_c", "rack-2/inlet_c")
+
+
+def _point_state(value: float | None, age_s: float = 10.0, quality: Quality = Quality.GOOD) -> PointState:
+    return PointState(value, "degC", NOW, age_s, quality)
+
+
+def _state(setpoint: PointState | None = None, inlets_known: int = 2) -> State:
+    points = {name: _point_state(22.0) for name in INLETS[:inlets_known]}
+    points[SETPOINT] = setpoint or _point_state(18.0)
+    return State(NOW, points)
+
+
+@pytest.fixture
+def crah() -> MemoryActuator:
+    points = [
+        Point(SETPOINT, "temperature", "degC", "crah-1", writable=True, min=15.0, max=27.0, max_step=2.0),
+        Point("crah-1/supply_air_c", "temperature", "degC", "crah-1"),
+    ]
+    return MemoryActuator(points, {SETPOINT: 18.0, "crah-1/supply_air_c": 18.3})
+
+
+@pytest.fixture
+def guard(crah: MemoryActuator, tmp_path: Path) -> Guard:
+    return Guard([crah], GuardLimits(max_age_s=300.0, watch=INLETS), tmp_path / "written.json")
+
+
+def _want(value: float | None, point: str = SETPOINT) -> Command:
+    return Command(point, value, "degC", "test")
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "kind", "rule", "value"),
+    [
+        (_want(19.5), _state(), VerdictKind.ACCEPTED, "", 19.5),
+        (_want(24.0), _state(), VerdictKind.CLIPPED, "step", 20.0),
+        (_want(12.0), _state(_point_state(16.0)), VerdictKind.CLIPPED, "range", 15.0),
+        (_want(math.nan), _state(), VerdictKind.REJECTED, "not_a_number", None),
+        (_want(20.0, "crah-1/supply_air_c"), _state(), VerdictKind.REJECTED, "not_writable", None),
+        (_want(20.0, "crah-9/supply_air_setpoint_c"), _state(), VerdictKind.REJECTED, "unknown_point", None),
+        (_want(19.0), _state(_point_state(18.0, age_s=301.0)), VerdictKind.REJECTED, "stale", None),
+        (_want(19.0), _state(_point_state(None)), VerdictKind.REJECTED, "stale", None),
+        (_want(19.0), _state(_point_state(18.0, quality=Quality.BAD)), VerdictKind.REJECTED, "stale", None),
+        (_want(19.0), _state(inlets_known=0), VerdictKind.REJECTED, "blind", None),
+        (_want(None), _state(inlets_known=0), VerdictKind.ACCEPTED, "", None),
+    ],
+)
+def test_each_rule(
+    guard: Guard, command: Command, state: State, kind: VerdictKind, rule: str, value: float | None
+) -> None:
+    verdict = guard.check(command, state)
+    assert (verdict.kind, verdict.rule, verdict.value) == (kind, rule, value)
+
+
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.SHADOW, Mode.ADVISORY])
+def test_nothing_is_written_unless_active(guard: Guard, crah: MemoryActuator, mode: Mode) -> None:
+    results = asyncio.run(guard.apply([_want(19.0)], _state(), mode))
+    assert results[0].verdict.kind is VerdictKind.ACCEPTED
+    assert crah.writes == []
+
+
+def test_active_writes_the_clipped_value_and_reads_it_back(guard: Guard, crah: MemoryActuator) -> None:
+    results = asyncio.run(guard.apply([_want(24.0)], _state(), Mode.ACTIVE))
+    assert [command.value for command in crah.writes] == [20.0]
+    assert results[0].read_back == 20.0
+
+
+def test_what_stood_there_is_on_disk_before_the_write(guard: Guard, crah: MemoryActuator, tmp_path: Path) -> None:
+    crah.broken = True
+    results = asyncio.run(guard.apply([_want(19.0)], _state(), Mode.ACTIVE))
+    assert "refused" in results[0].error
+    assert json.loads((tmp_path / "written.json").read_text()) == {SETPOINT: 18.0}
+
+
+def test_a_device_that_does_not_take_the_value_is_reported(guard: Guard, crah: MemoryActuator) -> None:
+    crah.stubborn = True
+    results = asyncio.run(guard.apply([_want(19.0)], _state(), Mode.ACTIVE))
+    assert "wrote 19, the device reports 18" in results[0].error
+
+
+def test_hand_back_releases_what_was_written_and_clears_the_journal(
+    guard: Guard, crah: MemoryActuator, tmp_path: Path
+) -> None:
+    asyncio.run(guard.apply([_want(19.0)], _state(), Mode.ACTIVE))
+    assert asyncio.run(guard.hand_back()) == []
+    assert crah.released == [SETPOINT]
+    assert guard.left_over == frozenset()
+
+
+def test_a_new_guard_knows_what_a_crashed_one_wrote(guard: Guard, crah: MemoryActuator, tmp_path: Path) -> None:
+    asyncio.run(guard.apply([_want(19.0)], _state(), Mode.ACTIVE))
+    assert Guard([crah], GuardLimits(), tmp_path / "written.json").left_over == {SETPOINT}
+
+
+def test_a_damaged_journal_is_an_error_that_says_what_to_do(crah: MemoryActuator, tmp_path: Path) -> None:
+    (tmp_path / "written.json").write_text("{")
+    with pytest.raises(GuardError, match="check the devices by hand"):
+        Guard([crah], GuardLimits(), tmp_path / "written.json")
