@@ -18,6 +18,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from apps.account import Summary
 from apps.codec import forecast_json, state_json
+from facility import queries as named
 from facility.errors import DataError, EcoError, StoreError
 from facility.records import Forecasts, State
 from facility.store import Store
@@ -109,12 +110,12 @@ def _add_data(app: FastAPI, service: ServiceView, signed_in: list[Any]) -> None:
     @app.get("/v1/queries", dependencies=signed_in)
     def queries() -> list[dict[str, Any]]:
         """The named queries with their parameters."""
-        return service.store.describe_queries()
+        return named.describe()
 
     @app.get("/v1/query/{name}", dependencies=signed_in)
     def query(name: str, request: Request) -> Response:
         """One named query; Arrow IPC stream, or JSON where the request accepts only that."""
-        table = service.store.query(name, **service.store.parse_parameters(name, dict(request.query_params)))
+        table = service.store.query(name, **dict(request.query_params))
         if request.headers.get("accept", "").startswith("application/json"):
             return JSONResponse(_json_rows(table))
         return Response(_arrow(table), media_type=ARROW)

@@ -10,7 +10,7 @@ from apps.codec import decision_json
 from facility.collector import Collector
 from facility.errors import EcoError
 from facility.guard import Guard, Written
-from facility.records import Decision, Forecasts, Mode, Reading, State
+from facility.records import Decision, Forecasts, Mode, Quality, Reading, State
 from facility.store import Store
 from scheduler.cluster.remote import RemoteCluster
 from scheduler.policy import Policy
@@ -74,13 +74,11 @@ class Loop:
         }
         payload["problems"] = list(self.problems)
         self.store.append_decision(decision, payload)
-        self.store.append_verdicts(decision.at, written)
+        self.store.append_verdicts(decision.at, [(done.verdict, done.read_back, done.error) for done in written])
         carbon = forecasts.get("carbon_intensity_g_kwh")
         if carbon is not None:
             self.store.append_readings([_forecast_reading(carbon.value[0], decision.at, carbon.source)])
 
 
 def _forecast_reading(value: float, at: datetime, source: str) -> Reading:
-    from facility.records import Quality
-
     return Reading("grid/carbon_forecast_g_kwh", float(value), "g/kWh", at, Quality.UNCERTAIN, source)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -154,7 +155,7 @@ def training_steps(runs: tuple[JobRun, ...]) -> float | None:
     return sum(run.job.work_s * float(steps_per_s(run.job.workload, run.job.gpus)) for run in runs)
 
 
-def _service(runs: tuple[JobRun, ...]) -> dict[str, float | int | None]:
+def _service(runs: tuple[JobRun, ...]) -> dict[str, Any]:
     """How the jobs fared, as fields of Row."""
     done = [(run, run.finished_at) for run in runs if run.finished_at is not None]
     if not done:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
 from facility.errors import EcoError
@@ -67,19 +67,19 @@ def clairvoyant_bound(
     power_w = np.array([group.gpu_w for group in groups])[owner]
     kg_per_gpu_h = power_w * intensity_g_kwh[hours] / 1e6
     ones, columns = np.ones(len(hours)), np.arange(len(hours))
-    solved = linprog(
+    use = coo_array((ones, (hours, columns)), shape=(len(intensity_g_kwh), len(hours))).tocsr()
+    work = coo_array((ones, (owner, columns)), shape=(len(groups), len(hours))).tocsr()
+    wanted = np.array([group.gpu_h for group in groups])
+    # Without integer variables milp solves the linear programme; its interface takes sparse matrices by type.
+    solved = milp(
         kg_per_gpu_h,
-        A_ub=coo_array((ones, (hours, columns)), shape=(len(intensity_g_kwh), len(hours))).tocsr(),
-        b_ub=np.full(len(intensity_g_kwh), float(gpus_total)),
-        A_eq=coo_array((ones, (owner, columns)), shape=(len(groups), len(hours))).tocsr(),
-        b_eq=np.array([group.gpu_h for group in groups]),
-        bounds=np.stack([np.zeros(len(hours)), width], axis=1),
-        method="highs",
+        constraints=[LinearConstraint(use, 0.0, float(gpus_total)), LinearConstraint(work, wanted, wanted)],
+        bounds=Bounds(0.0, width),
     )
     if not solved.success:
         raise EcoError(f"the bound has no solution: {solved.message}", where="clairvoyant bound")
     kwh = float(np.dot(solved.x, power_w)) / 1000.0
-    return Bound(kwh, float(solved.fun), np.bincount(hours, weights=solved.x, minlength=len(intensity_g_kwh)))
+    return Bound(kwh, float(solved.fun), np.asarray(use @ solved.x, dtype=np.float64))
 
 
 def _groups(

@@ -90,9 +90,7 @@ class Hallway:
         self._state: HallState = steady(self._params, inputs, self._action(inputs.weather))[0]
 
     def step(self, busy_w: FloatArray, busy_gpus: FloatArray, weather: Weather) -> HallFlows:
-        """One step; busy GPUs' watts and count are (B, nodes), the plant answers to the last IT load.
-        load.
-        """
+        """One step; busy GPUs' watts and count are (B, nodes), the plant answers to the last IT load."""
         inputs = HallInputs(self._rack_w(busy_w, busy_gpus), self._servers, weather)
         self._state, flows = step(self._params, self._state, inputs, self._action(weather), STEP_S)
         self._load_w = flows.it_w

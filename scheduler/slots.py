@@ -51,7 +51,7 @@ class SlotPlan:
         that the forecast's span has of the window is planned now. Where room is short the cheapest slots are taken
         without it, and the cluster will sort it out.
         """
-        window = math.floor(window_s / self.step_s)
+        window = max(1, math.floor(window_s / self.step_s))
         span = min(window, len(self.value))
         share = span / window if span < window else 1.0
         slots = self._pick(status.job.gpus, span, math.ceil(work_s * share / self.step_s))

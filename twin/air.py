@@ -104,11 +104,14 @@ def _ratio_at_wetbulb(drybulb_c: FloatArray, wet_c: FloatArray, pressure_pa: Flo
 
 
 def saturation_specific_heat_j_kg_k(t_c: FloatArray, pressure_pa: FloatArray | float) -> FloatArray:
-    """dh/dT of saturated air: how much heat a tower's air takes for each kelvin (central difference of 0.1 K)."""
-    upper, lower = np.asarray(t_c + 0.05), np.asarray(t_c - 0.05)
-    warm = enthalpy_j_kg(upper, saturation_humidity_ratio(upper, pressure_pa))
-    cold = enthalpy_j_kg(lower, saturation_humidity_ratio(lower, pressure_pa))
-    return (warm - cold) / 0.1
+    """dh/dT of air saturated over liquid water: what a tower's air takes for each kelvin (difference over 0.1 K)."""
+    warm = _enthalpy_over_water(np.asarray(t_c + 0.05), pressure_pa)
+    return (warm - _enthalpy_over_water(np.asarray(t_c - 0.05), pressure_pa)) / 0.1
+
+
+def _enthalpy_over_water(t_c: FloatArray, pressure_pa: FloatArray | float) -> FloatArray:
+    vapour = np.exp(_log_pressure(t_c + 273.15, _WATER))  # without the kink at freezing: the tower's water is liquid
+    return enthalpy_j_kg(t_c, 0.621945 * vapour / (pressure_pa - vapour))
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ def _days(params: HallParams, control: PlantControl, batch: int) -> list[tuple[H
 def table(hall: Hall, weather: Weather) -> str:
     """PUE against load under each plant control, as Markdown."""
     lines = [
-        "| Plant | Load | IT kW | Facility kW | PUE | Worst hour | Peak kW | Warmest inlet C | Economizer | WUE L/kWh |",
+        "| Plant | Load | IT kW | Facility kW | PUE | Worst | Peak kW | Warmest inlet C | Economizer | WUE L/kWh |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for plant in PLANTS:

@@ -255,8 +255,9 @@ def chiller_power_w(
 ) -> FloatArray:
     """Compressor power of ``units`` machines sharing ``heat_w``; cycles below the minimum load.
 
-    Gordon and Ng (Cool Thermodynamics, 2000; see Jiang and Reddy, ASHRAE Trans. 109(2), 2003), in kelvin with Te the
-    chilled-water supply and Tc the condenser inlet: (1 + 1/COP) (Te - R Q) = Tc (1 + Te S / Q). Power rises with Tc, and falls with Te, at every load.
+    Gordon and Ng (Cool Thermodynamics, 2000; see Jiang and Reddy, ASHRAE Trans. 109(2), 2003): with Te the supply of
+    chilled water and Tc the condenser inlet in kelvin, (1 + 1/COP) (Te - R Q) = Tc (1 + Te S / Q). Power rises with Tc, and
+    falls with Te, at every load.
     """
     units = np.maximum(units, 1e-9)
     each = heat_w / units

@@ -111,7 +111,10 @@ def steps_per_s(workload: str, gpus: ArrayLike, speed: ArrayLike = 1.0) -> Float
         known = ", ".join(sorted(_shipped().scaling))
         raise DataError(f"no throughput of workload {workload!r}", where="workload", hint=f"known: {known}")
     count = np.asarray(gpus, dtype=np.float64)
-    return np.asarray(np.asarray(speed, dtype=np.float64) / (scaling.compute_s / count + scaling.fixed_s + scaling.hop_s * np.log2(count)))
+    return np.asarray(
+        np.asarray(speed, dtype=np.float64)
+        / (scaling.compute_s / count + scaling.fixed_s + scaling.hop_s * np.log2(count))
+    )
 
 
 def gpu_wh_per_step(workload: str, gpus: int, cap_w: float = A100_MAX_W) -> float:

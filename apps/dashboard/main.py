@@ -155,7 +155,7 @@ def _decisions(api: Api) -> None:
         st.write("None yet: the first comes at the next quarter of an hour.")
     for row in decisions.to_dict("records"):
         payload = json.loads(row["payload"])
-        st.markdown(f"**{row['at']:%H:%M}** {payload['reason']}")
+        st.markdown(f"**{row['ts']:%H:%M}** {payload['reason']}")
         with st.expander(f"{len(payload['commands'])} commands, {len(payload['jobs'])} jobs considered"):
             st.dataframe(pd.DataFrame(payload["commands"], columns=["point", "value", "unit", "reason"]), hide_index=True)
             st.dataframe(pd.DataFrame(payload["jobs"], columns=["job", "outcome", "reason"]), hide_index=True)

@@ -11,9 +11,12 @@ from twin.signals.zones import find_zone
 
 MIN_DAYS = 14  # fewer days do not show the mean day
 LONG_DAYS = 180  # half a year shows it to within a fraction of an hour
-DIP_DEPTH = 0.25  # of the mean: a shallower day is not shaped by the sun
+DIP_DEPTH = 0.35  # of the mean: with a shallower dip, windy weeks can outweigh the sun
+LONG_DIP_DEPTH = 0.15  # over half a year the wind averages out
+DIP_SHARPNESS = 0.7  # resultant length of the dip on the 24 h circle: less is two dips, or none
 DIP_LEVEL = 0.4  # the part of the mean day's range that counts as the dip
-DIP_TOLERANCE_H = 3.0  # any zone; Germany and California of 2021-23 stay within 1.3 h in every 28 days
+SHORT_SPAN_FACTOR = 1.5  # on a zone's own tolerance, which is for half a year and more
+DIP_TOLERANCE_H = 3.0  # any zone; Germany and California of 2021-23 stay within 1.5 h in every 14 days
 WARMEST_SOLAR_H = (11.5, 18.5)  # when the mean day is warmest, in local solar time
 MIN_SWING_K = 2.0
 
@@ -34,11 +37,15 @@ def dip_offset_h(series: Series) -> float | None:
     known zone."""
     zone = find_zone(series.zone)
     mean = mean_day(series)
-    if zone is None or not len(mean) or np.ptp(mean) < DIP_DEPTH * mean.mean():
+    least = LONG_DIP_DEPTH if _is_long(series) else DIP_DEPTH
+    if zone is None or not len(mean) or np.ptp(mean) < least * mean.mean():
         return None
     depth = np.clip(mean.min() + DIP_LEVEL * np.ptp(mean) - mean, 0.0, None)
     hours = (np.arange(len(mean)) + 0.5) * 24.0 / len(mean)
-    centre = float(np.angle(np.sum(depth * np.exp(2j * np.pi * hours / 24.0)))) / (2.0 * np.pi) * 24.0
+    resultant = complex(np.sum(depth * np.exp(2j * np.pi * hours / 24.0)) / depth.sum())
+    if abs(resultant) < DIP_SHARPNESS:
+        return None
+    centre = float(np.angle(resultant)) / (2.0 * np.pi) * 24.0
     return _wrap(centre - zone.solar_noon_utc_h)
 
 
@@ -48,8 +55,9 @@ def require_sun(series: Series) -> None:
     zone = find_zone(series.zone)
     if offset is None or zone is None:
         return
-    long = len(series.value) * series.step_s >= LONG_DAYS * 86400.0
-    tolerance = zone.dip_tolerance_h * (1.0 if long else 2.0) if zone.dip_tolerance_h is not None else DIP_TOLERANCE_H
+    tolerance = DIP_TOLERANCE_H
+    if zone.dip_tolerance_h is not None:
+        tolerance = zone.dip_tolerance_h * (1.0 if _is_long(series) else SHORT_SPAN_FACTOR)
     if abs(offset) > tolerance:
         side = "after" if offset > 0 else "before"
         raise DataError(
@@ -72,6 +80,10 @@ def require_afternoon(series: Series, longitude_deg: float) -> None:
             where=series.source,
             hint="the file's offset from UTC or its longitude is wrong: correct them, or give another file",
         )
+
+
+def _is_long(series: Series) -> bool:
+    return len(series.value) * series.step_s >= LONG_DAYS * 86400.0
 
 
 def _wrap(hours: float) -> float:

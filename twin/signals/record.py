@@ -90,13 +90,17 @@ def wetbulb_series(signals: Signals) -> Series:
         raise DataError(
             "dry bulb and humidity are on different grids", where=drybulb.source, hint="take both from one file"
         )
+    with np.errstate(
+        all="ignore"
+    ):  # readers refuse absurd weather; what a test puts into the future is not judged here
+        wetbulb = wetbulb_c(drybulb.value, rh.value, pressure_pa(signals.altitude_m))
     return Series(
         quantity=WETBULB,
         unit="degC",
         zone=drybulb.zone,
         start=drybulb.start,
         step_s=drybulb.step_s,
-        value=wetbulb_c(drybulb.value, rh.value, pressure_pa(signals.altitude_m)),
+        value=wetbulb,
         known_lag_s=drybulb.known_lag_s,
         source=drybulb.source,
         synthetic=drybulb.synthetic or rh.synthetic,

@@ -1,0 +1,215 @@
+"""The DuckDB store: one writer process owns the file; it opens no socket.
+
+An append returns after its transaction is on disk: that is the acknowledgement. DuckDB runs with external access off and
+its configuration locked, so that no query can read or write another file.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from facility import queries
+from facility.errors import DataError, StoreError, StoreLocked
+from facility.records import Decision, Reading, Verdict
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS readings (ts TIMESTAMPTZ NOT NULL, point VARCHAR NOT NULL, value DOUBLE, unit VARCHAR"
+    " NOT NULL, quality VARCHAR NOT NULL, source VARCHAR NOT NULL, received_at TIMESTAMPTZ NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS decisions (ts TIMESTAMPTZ NOT NULL, policy VARCHAR NOT NULL, policy_version VARCHAR NOT"
+    " NULL, model_version VARCHAR NOT NULL, reason VARCHAR NOT NULL, payload VARCHAR NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS verdicts (ts TIMESTAMPTZ NOT NULL, point VARCHAR NOT NULL, wanted DOUBLE, value DOUBLE,"
+    " kind VARCHAR NOT NULL, rule VARCHAR NOT NULL, detail VARCHAR NOT NULL, read_back DOUBLE, error VARCHAR NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS events (ts TIMESTAMPTZ NOT NULL, kind VARCHAR NOT NULL, subject VARCHAR NOT NULL, payload"
+    " VARCHAR NOT NULL)",
+)
+
+READINGS = pa.schema(
+    [
+        pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("point", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("quality", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+    ]
+)
+_QUALITIES = {"good", "bad", "uncertain"}
+
+
+class Store:
+    """The open store. Appends are serialised; each query runs on a cursor of its own, from any thread."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Use ``Store.open``."""
+        self._connection = connection
+        self._writing = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open or make the file and own it; raises StoreLocked where another process does, StoreError where it is damaged."""
+        try:
+            connection = duckdb.connect(str(path))
+        except duckdb.IOException as error:
+            if "lock" in str(error).lower():
+                hint = "one process owns the store: ask it through the API, or stop it first"
+                raise StoreLocked(f"another process has it open: {_holder(error)}", where=str(path), hint=hint) from error
+            raise StoreError(f"cannot open: {_first_line(error)}", where=str(path), hint="check path and free space") from error
+        except duckdb.Error as error:
+            hint = "move the file away to begin anew; keep it for rescue"
+            raise StoreError(f"not a usable database: {_first_line(error)}", where=str(path), hint=hint) from error
+        for table in _TABLES:
+            connection.execute(table)
+        _lock_down(connection)
+        return cls(connection)
+
+    def append_readings(self, readings: Sequence[Reading] | pa.Table | pa.RecordBatch) -> int:
+        """Keep readings; returns how many, after they are on disk. Raises DataError where a table does not have the columns."""
+        table = _conform(readings) if isinstance(readings, pa.Table | pa.RecordBatch) else _table(readings)
+        if table.num_rows:
+            self._insert("readings", table.append_column("received_at", _now_column(table.num_rows)))
+        return int(table.num_rows)
+
+    def append_decision(self, decision: Decision, payload: Mapping[str, Any]) -> None:
+        """Keep one decision with all that it held."""
+        row = {
+            "ts": decision.at,
+            "policy": decision.policy,
+            "policy_version": decision.policy_version,
+            "model_version": decision.model_version,
+            "reason": decision.reason,
+            "payload": json.dumps(payload, default=str),
+        }
+        self._insert("decisions", pa.Table.from_pylist([row]))
+
+    def append_verdicts(self, at: datetime, verdicts: Sequence[tuple[Verdict, float | None, str]]) -> None:
+        """Keep the guard's verdicts of one tick, each with the value read back and the error, where there was one."""
+        rows = [
+            {
+                "ts": at,
+                "point": verdict.command.point,
+                "wanted": verdict.command.value,
+                "value": verdict.value,
+                "kind": verdict.kind.value,
+                "rule": verdict.rule,
+                "detail": verdict.detail,
+                "read_back": read_back,
+                "error": error,
+            }
+            for verdict, read_back, error in verdicts
+        ]
+        if rows:
+            self._insert("verdicts", pa.Table.from_pylist(rows, schema=_VERDICTS))
+
+    def append_event(self, at: datetime, kind: str, subject: str, payload: Mapping[str, Any]) -> None:
+        """Keep anything else that happened."""
+        row = {"ts": at, "kind": kind, "subject": subject, "payload": json.dumps(payload, default=str)}
+        self._insert("events", pa.Table.from_pylist([row]))
+
+    def query(self, name: str, **parameters: Any) -> pa.Table:
+        """The answer to a named query; raises StoreError where name or parameters are not known or the answer is too long."""
+        query, bound = queries.bind(name, parameters)
+        sql = query.sql if "LIMIT" in query.sql else f"{query.sql} LIMIT {queries.MAX_ROWS + 1}"
+        with self._connection.cursor() as cursor:
+            answer = cursor.sql(sql, params=bound).to_arrow_table()
+        if answer.num_rows > queries.MAX_ROWS:
+            hint = "ask for a shorter time, fewer points or longer buckets"
+            raise StoreError(f"more than {queries.MAX_ROWS} rows", where=f"query {name}", hint=hint)
+        return answer
+
+    def counts(self, start: datetime) -> dict[str, int]:
+        """How much was kept since ``start``: readings, decisions, and verdicts by kind."""
+        row: dict[str, int] = self.query("counts", start=start).to_pylist()[0]
+        return row
+
+    def close(self) -> None:
+        """Close the file and let go of it."""
+        self._connection.close()
+
+    def _insert(self, name: str, table: pa.Table) -> None:
+        columns = ", ".join(table.column_names)
+        with self._writing, self._connection.cursor() as cursor:
+            cursor.register("incoming", table)
+            cursor.execute(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM incoming")  # noqa: S608 - names are ours
+
+
+_VERDICTS = pa.schema(
+    [
+        ("ts", pa.timestamp("us", "UTC")),
+        ("point", pa.string()),
+        ("wanted", pa.float64()),
+        ("value", pa.float64()),
+        ("kind", pa.string()),
+        ("rule", pa.string()),
+        ("detail", pa.string()),
+        ("read_back", pa.float64()),
+        ("error", pa.string()),
+    ]
+)
+
+
+def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET autoload_known_extensions = false")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _table(readings: Sequence[Reading]) -> pa.Table:
+    columns = {
+        "ts": [reading.measured_at for reading in readings],
+        "point": [reading.point for reading in readings],
+        "value": [reading.value for reading in readings],
+        "unit": [reading.unit for reading in readings],
+        "quality": [reading.quality.value for reading in readings],
+        "source": [reading.source for reading in readings],
+    }
+    return pa.table(columns, schema=READINGS)
+
+
+def _conform(table: pa.Table | pa.RecordBatch) -> pa.Table:
+    if isinstance(table, pa.RecordBatch):
+        table = pa.Table.from_batches([table])
+    missing = [name for name in READINGS.names if name not in table.column_names]
+    if missing:
+        raise DataError(f"columns are missing: {', '.join(missing)}", where="readings", hint=f"expected {READINGS.names}")
+    stamps = table.schema.field("ts").type
+    if not pa.types.is_timestamp(stamps) or stamps.tz is None:
+        raise DataError(f"column ts is {stamps}", where="readings", hint="expected timestamps with a time zone")
+    try:
+        table = table.select(READINGS.names).cast(READINGS)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise DataError(f"cannot be read: {_first_line(error)}", where="readings", hint=f"expected {READINGS}") from error
+    _check_values(table)
+    return table
+
+
+def _check_values(table: pa.Table) -> None:
+    empty = [name for name in READINGS.names if name != "value" and table[name].null_count]
+    if empty:
+        raise DataError(f"nulls in {', '.join(empty)}", where="readings", hint="only value may be null")
+    strange = set(table["quality"].unique().to_pylist()) - _QUALITIES
+    if strange:
+        raise DataError(f"quality {sorted(strange)}", where="readings", hint=f"expected one of {sorted(_QUALITIES)}")
+
+
+def _now_column(rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", "UTC")), rows)
+
+
+def _holder(error: Exception) -> str:
+    """DuckDB names the process that holds the lock in brackets or by PID, where the kernel tells."""
+    text = _first_line(error)
+    return text[text.find("Conflicting lock") :] if "Conflicting lock" in text else text
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
