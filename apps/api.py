@@ -23,6 +23,7 @@ from facility.errors import DataError, EcoError, StoreError
 from facility.records import Forecasts, State
 from facility.store import Store
 
+_BEARER = HTTPBearer(auto_error=False)
 ARROW = "application/vnd.apache.arrow.stream"
 
 
@@ -63,9 +64,7 @@ def make_api(service: ServiceView, token: str) -> FastAPI:
 
 
 def _require(token: str) -> Callable[..., None]:
-    bearer = HTTPBearer(auto_error=False)
-
-    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
         if given is None or not secrets.compare_digest(given.credentials.encode(), token.encode()):
             raise HTTPException(
                 401, "a bearer token is needed: it is in api.token of the state directory", {"WWW-Authenticate": "Bearer"}

@@ -10,7 +10,7 @@ from typing import Self
 from apps.run_config import RunConfig
 from apps.state_dir import StateDir, read_json
 from apps.tick import Loop
-from apps.world import load_signals
+from apps.world import signals_of
 from facility.clock import Clock
 from facility.collector import Collector, Polled
 from facility.devices import open_device
@@ -80,7 +80,7 @@ def assemble(
 ) -> Parts:
     """All parts of ``config``; raises EcoError with what to do where one of them cannot be had."""
     site = config.load_site()
-    signals = load_signals(config, site)
+    signals = signals_of(config.sources, site, config.start)
     store = Store.open(state.database)
     ports = read_json(state.ports) or {}
     devices = tuple(open_device(device, clock, port=ports.get(device.name)) for device in site.device)

@@ -37,7 +37,7 @@ class WallClock:
 class ScaledClock:
     """Runs ``speed`` seconds a wall second from ``sim_epoch``, which it showed at ``wall_epoch`` (``time.time()``).
 
-    Derived from the wall clock alone, so a process that is restarted with the same three figures comes back at the right time.
+    Derived from the wall clock alone: a process restarted with the same three figures comes back at the right time.
     """
 
     def __init__(self, sim_epoch: datetime, wall_epoch: float, speed: float) -> None:

@@ -1,4 +1,4 @@
-"""A device family as data: the address of each point, its scale, limits and sentinels, and how control is given back."""
+"""A device family as data: address, scale, limits and sentinels of each point, and how control is given back."""
 
 from __future__ import annotations
 

@@ -74,7 +74,8 @@ def _load_rows(path: Path) -> pl.DataFrame:
         raise DataError(f"column 'ts' must be a UTC time, got {stamp}", where=str(path))
     if rows.is_empty():
         raise DataError("the recording has no rows", where=str(path))
-    strange = rows.filter(~pl.col("quality").is_in([quality.value for quality in QUALITIES]))["quality"].unique().to_list()
+    known = [quality.value for quality in QUALITIES]
+    strange = rows.filter(~pl.col("quality").is_in(known))["quality"].unique().to_list()
     if strange or rows["quality"].null_count() or rows["point"].null_count() or rows["ts"].null_count():
         raise DataError(f"rows without time, point or a known quality: {strange[:5]}", where=str(path))
     return rows.with_columns(pl.col("ts").cast(pl.Datetime("us", "UTC"))).sort("ts", maintain_order=True)

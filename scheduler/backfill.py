@@ -72,18 +72,21 @@ class Backfilled:
     reservation: Reservation | None
 
 
-def backfill(queue: Sequence[JobStatus], room: Room) -> Backfilled:
-    """Start jobs of ``queue`` in order, with backfilling; occupies ``room`` as it goes."""
+def backfill(queue: Sequence[JobStatus], room: Room, fillers: Sequence[JobStatus] = ()) -> Backfilled:
+    """Start jobs of ``queue`` in order, with backfilling, then ``fillers`` wherever they fit; occupies ``room``.
+
+    Only jobs of the queue get a reservation: a filler that does not fit can wait, and keeps nobody from running.
+    """
     starts: dict[str, Placement] = {}
     reservation: Reservation | None = None
-    for status in queue:
+    for index, status in enumerate((*queue, *fillers)):
         if not any(room.free.values()):
             break
         placement = room.place(status.job.gpus) if reservation is None else _fits_beside(status, room, reservation)
         if placement is not None:
             room.start(status, placement)
             starts[status.job.name] = placement
-        elif reservation is None:
+        elif reservation is None and index < len(queue):
             reservation = room.reserve(status)
     return Backfilled(starts, reservation)
 

@@ -152,14 +152,11 @@ class TowerParams:
         water = tower.design_heat_w / (WATER_CP_J_KG_K * tower.design_range_k)
         design_cs = _specific_heat(tower.design_wetbulb_c + 0.5 * tower.design_approach_k)
         fill = _size_fill(tower, water, design_cs)
-        design = tower.design_approach_k / tower.design_heat_w
-        slow = merkel_approach_k_w(fill, 0.6 * tower.design_air_kg_s, water, design_cs)
-        cool_cs = _specific_heat(10.0)
-        cool = merkel_approach_k_w(fill, tower.design_air_kg_s, water, cool_cs)
+        fan_slope, air_slope = _fit_slopes(tower, fill, water, design_cs)
         return cls(
-            k_per_w=design,
-            fan_slope=float(np.log(slow / design) / -np.log(0.6)),
-            air_slope=float(np.log(cool / design) / np.log(design_cs / cool_cs)),
+            k_per_w=tower.design_approach_k / tower.design_heat_w,
+            fan_slope=fan_slope,
+            air_slope=air_slope,
             design_cs_j_kg_k=design_cs,
             design_air_kg_s=tower.design_air_kg_s,
             water_kg_s=water,
@@ -183,6 +180,19 @@ def _size_fill(tower: site.Tower, water_kg_s: float, cs_j_kg_k: float) -> float:
         approach = merkel_approach_k_w(middle, tower.design_air_kg_s, water_kg_s, cs_j_kg_k) * tower.design_heat_w
         low, high = (middle, high) if approach > tower.design_approach_k else (low, middle)
     return 0.5 * (low + high)
+
+
+def _fit_slopes(tower: site.Tower, fill: float, water_kg_s: float, design_cs: float) -> tuple[float, float]:
+    """Least squares of the logarithm of the Merkel approach over fan speeds and air from 2 to 27 C."""
+    design = tower.design_approach_k / tower.design_heat_w
+    rows, wanted = [], []
+    for cs in (_specific_heat(t_c) for t_c in (2.0, 8.0, 14.0, 20.0, 27.0)):
+        for speed in (0.45, 0.6, 0.8, 1.0):
+            approach = merkel_approach_k_w(fill, speed * tower.design_air_kg_s, water_kg_s, cs)
+            rows.append((-np.log(speed), np.log(design_cs / cs)))
+            wanted.append(np.log(approach / design))
+    fan_slope, air_slope = np.linalg.lstsq(np.array(rows), np.array(wanted))[0]
+    return float(fan_slope), float(air_slope)
 
 
 def merkel_approach_k_w(fill: float, air_kg_s: float, water_kg_s: float, cs_j_kg_k: float) -> float:
@@ -256,8 +266,8 @@ def chiller_power_w(
     """Compressor power of ``units`` machines sharing ``heat_w``; cycles below the minimum load.
 
     Gordon and Ng (Cool Thermodynamics, 2000; see Jiang and Reddy, ASHRAE Trans. 109(2), 2003): with Te the supply of
-    chilled water and Tc the condenser inlet in kelvin, (1 + 1/COP) (Te - R Q) = Tc (1 + Te S / Q). Power rises with Tc, and
-    falls with Te, at every load.
+    chilled water and Tc the condenser inlet in kelvin, (1 + 1/COP) (Te - R Q) = Tc (1 + Te S / Q). Power rises with
+    Tc, and falls with Te, at every load.
     """
     units = np.maximum(units, 1e-9)
     each = heat_w / units

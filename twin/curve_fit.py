@@ -2,11 +2,9 @@
 data/gpu_curves.toml``.
 
 DIR holds Zeus' ``zeus_*.csv`` (time per epoch and mean power at each power limit) and ElasticFlow's
-``elasticflow_A100_*.csv``.
-Each sweep is normalised: cap by the GPU's highest limit, speed by the speed there, power by that limit. On a common
-grid of caps
-the sweeps are fitted by isotonic regression, every GPU type with the same weight, so that more power never means
-less speed.
+``elasticflow_A100_*.csv``. Each sweep is normalised: cap by the GPU's highest limit, speed by the speed there, power
+by that limit. On a common grid of caps the sweeps are fitted by isotonic regression, every GPU type with the same
+weight, so that more power never means less speed.
 """
 
 from __future__ import annotations
@@ -124,7 +122,8 @@ def _isotonic(cap: FloatArray, value: FloatArray, weight: FloatArray) -> tuple[F
 
 def fit_scaling(folder: Path, model: str, batch: int) -> tuple[FloatArray, float]:
     """Seconds of one step at ``batch`` on g GPUs as compute / g + fixed + hop * log2(g), and its largest relative
-    miss."""
+    miss.
+    """
     path = folder / f"elasticflow_A100_throughput_{model}.csv"
     table = pl.read_csv(path).filter(pl.col("global_batch_size") == batch)
     gpus = np.array([float(name) for name in table.columns[1:]])
@@ -141,7 +140,7 @@ def to_toml(folder: Path) -> str:
         "# Curves: isotonic fits to the power-limit sweeps of V100, A40, P100 and RTX 6000 published with Zeus",
         "# (NSDI '23, ml-energy/zeus, Apache-2.0). No public A100 sweep is at hand: on A100 they are modelled.",
         "# Scaling: A100 throughput by GPU count published with ElasticFlow (ASPLOS '23, pkusys/ElasticFlow).",
-        "# cap_fraction, power_fraction: of the highest power limit; speed: of the speed there; rmse: sweeps against fit.",
+        "# cap_fraction, power_fraction: of the highest limit; speed: of the speed there; rmse: sweeps against fit.",
         f"cap_fraction = {_list(CAP_GRID)}",
     ]
     for work_class, recorded in RECORDED.items():

@@ -1,9 +1,8 @@
 """Forecast v1: 24 h persistence, built from nothing but what was public when it was issued.
 
 The value at a time t ahead is the newest one known for the same time of an earlier day. The band holds the 5th to
-95th percentile
-of what that rule missed by at the same time of day over the last 28 known days; with less than 14 days of misses
-there is no band.
+95th percentile of what that rule missed by at the same time of day over the last 28 known days; with less than 14
+days of misses there is no band.
 """
 
 from __future__ import annotations
@@ -28,9 +27,8 @@ MAX_STALE_H = 48.0  # older data is no longer a forecast of tomorrow
 def persistence_24h(series: Series, now: datetime, horizon_h: float = 96.0, step_s: float = 900.0) -> Forecast:
     """The forecast of ``series`` issued at ``now`` for [now, now + horizon_h), element i at now + i * step_s.
 
-    Values that are public already (the running hour's, day-ahead prices) are taken as they are. Raises DataError
-    with less than
-    24 h of known past, or where the newest known value is more than 48 h old.
+    Values that are public already (the running hour's, day-ahead prices) are taken as they are. Raises DataError with
+    less than 24 h of known past, or where the newest known value is more than 48 h old.
     """
     count = series.known_count(now)
     day = round(DAY_S / series.step_s)
@@ -131,7 +129,8 @@ def _miss_quantiles(series: Series, count: int, days_back: int) -> FloatArray | 
     miss = np.sort(
         (known[begin:] - known[begin - days_back * day : count - days_back * day]).reshape(days, day), axis=0
     )
-    rank = np.array(BAND_QUANTILES) * (days - 1)
+    # Rank q (n + 1) of n misses is exceeded by the next one with probability 1 - q; the plain quantile is too narrow.
+    rank = np.clip(np.array(BAND_QUANTILES) * (days + 1) - 1.0, 0.0, days - 1.0)
     low = np.floor(rank).astype(np.intp)
     high = np.minimum(low + 1, days - 1)
     quantiles = miss[low] + (rank - low)[:, None] * (miss[high] - miss[low])

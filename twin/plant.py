@@ -176,7 +176,7 @@ class _Rule:
 
 _WETBULB_C = np.arange(-10.0, 31.0, 4.0)
 _LOAD_SHARES = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
-_INLET_LIMIT_C = 26.8  # of 27, the upper end of the recommended range: the table is interpolated
+_INLET_LIMIT_C = 26.5  # of 27, the upper end of the recommended range: the table is interpolated
 _DEPRESSION_K = 4.0  # dry bulb above wet bulb; it moves only the heat through the walls
 _SETPOINTS = ("supply_air_c", "fan_speed", "chw_supply_c", "chw_flow", "tower_c")
 

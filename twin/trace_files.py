@@ -130,7 +130,8 @@ def _sorted(
 
 def synthetic_trace(seed: int = 0, jobs: int = 2000, days: float = 28.0) -> Trace:
     """Made-up jobs, labelled so: log-normal run times (median 40 min), gangs of 1 to 16, twice as many at noon as at
-    midnight."""
+    midnight.
+    """
     rng = np.random.default_rng([seed, 4])
     density = 1.0 - np.cos(2.0 * np.pi * (np.arange(24) + 0.5) / 24.0) / 3.0
     hour = rng.choice(24, size=jobs, p=density / density.sum())

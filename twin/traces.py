@@ -1,11 +1,9 @@
 """A job trace scaled to a hall and a window: which jobs, when, how flexible, and a report of what was changed.
 
 Jobs are drawn without replacement, pass after pass, until their GPU-time reaches utilisation x GPUs x window; the
-last one drawn is
-shortened to hit it. Each keeps its time of day (second 0 of a trace is taken as midnight of the window's first day)
-and gets a random day on
-which it could still end within the window. Jobs wider than ``max_gpus`` are dropped; runs beyond a quarter of the
-window are cut to it.
+last one drawn is shortened to hit it. Each keeps its time of day (second 0 of a trace is taken as midnight of the
+window's first day) and gets a random day on which it could still end within the window. Jobs wider than ``max_gpus``
+are dropped; runs beyond a quarter of the window are cut to it.
 """
 
 from __future__ import annotations
@@ -98,13 +96,12 @@ def scale_trace_with_report(
     max_gpus: int | None = None,
     suspend_cost_s: float = SUSPEND_COST_S,
 ) -> tuple[tuple[Job, ...], TraceReport]:
-    """Jobs in the order of submission over [start, start + days), and what was done to the trace; the same seed
-    gives the same jobs.
+    """Jobs in the order of submission over [start, start + days), and what was done to the trace; the same seed gives
+    the same jobs.
 
     ``flexible`` is the part of the jobs (by count) that may wait: their deadline is submit + run time + ``slack_h``.
-    The others
-    must start at once; their deadline is submit + max(2 x run time, run time + 1 h). Raises DataError where no job
-    fits.
+    The others must start at once; their deadline is submit + max(2 x run time, run time + 1 h). Raises DataError
+    where no job fits.
     """
     _require(days=days, gpus_total=gpus_total, utilisation=utilisation, slack_h=slack_h, flexible=flexible)
     rng = np.random.default_rng([seed, 5])
@@ -126,8 +123,8 @@ def scale_trace_with_report(
             zip(submit_s[order].tolist(), gpus.tolist(), duration_s.tolist(), may_wait.tolist(), strict=True)
         )
     )
+    shortened = int((trace.duration_s[fits] > longest_s).sum())
     gpu_time = gpus * duration_s
-    notes = [f"{count} rows of the trace {reason}" for count, reason in trace.dropped]
     return jobs, TraceReport(
         source=trace.source,
         synthetic=trace.synthetic,
@@ -135,11 +132,11 @@ def scale_trace_with_report(
         jobs=len(jobs),
         passes=drawn.passes,
         too_wide=len(trace) - len(fits),
-        shortened=int((trace.duration_s[fits] > longest_s).sum()),
+        shortened=shortened,
         longest_s=longest_s,
         utilisation=float(gpu_time.sum() / (gpus_total * days * DAY_S)),
         flexible_gpu_time=float(gpu_time[may_wait].sum() / gpu_time.sum()),
-        notes=tuple(notes),
+        notes=tuple(f"{count} rows of the trace {reason}" for count, reason in trace.dropped),
     )
 
 
@@ -162,7 +159,8 @@ def _require(*, days: float, gpus_total: int, utilisation: float, slack_h: float
 
 def _draw(trace: Trace, fits: NDArray[np.intp], longest_s: float, wanted_s: float, rng: np.random.Generator) -> _Draw:
     """Rows of the trace, at random and pass after pass, until their GPU-time is ``wanted_s``; the last one is
-    shortened to it."""
+    shortened to it.
+    """
     duration_s: FloatArray = np.round(np.clip(trace.duration_s, 1.0, longest_s)).astype(np.float64)
     rounds: list[NDArray[np.intp]] = []
     total = 0.0
@@ -182,7 +180,8 @@ def _draw(trace: Trace, fits: NDArray[np.intp], longest_s: float, wanted_s: floa
 
 def _submit_times(trace: Trace, drawn: _Draw, days: float, rng: np.random.Generator) -> FloatArray:
     """Seconds from the window's start: the trace's time of day, on a random day on which the job could still end in
-    the window."""
+    the window.
+    """
     time_of_day = trace.submit_s[drawn.index] % DAY_S
     _, first = np.unique(drawn.index, return_index=True)
     again = np.ones(len(drawn.index), dtype=bool)

@@ -1,10 +1,9 @@
 """How fast a GPU works and what it draws under a power cap, and how fast training steps go by.
 
 The curves are fitted to measured sweeps of other GPUs (data/gpu_curves.toml, written by ``twin.curve_fit``); for
-ResNet-50 and
-BERT-Large on the A100 they are modelled: no public A100 sweep is at hand. In the recordings BERT loses more speed
-under a cap than
-ResNet-50 does, so BERT-Large is the compute-bound workload here and ResNet-50 the memory-bound one.
+ResNet-50 and BERT-Large on the A100 they are modelled: no public A100 sweep is at hand. In the recordings BERT loses
+more speed under a cap than ResNet-50 does, so BERT-Large is the compute-bound workload here and ResNet-50 the
+memory-bound one.
 """
 
 from __future__ import annotations
@@ -103,8 +102,7 @@ def steps_per_s(workload: str, gpus: ArrayLike, speed: ArrayLike = 1.0) -> Float
     """Training steps (global batches: ResNet-50 256 images, BERT-Large 128 sequences) a second on ``gpus`` A100s.
 
     Modelled as 1 / (compute / gpus + fixed + hop log2(gpus)), fitted to A100 throughput by GPU count, times the
-    ``speed`` under a cap.
-    Raises DataError for an unknown workload.
+    ``speed`` under a cap. Raises DataError for an unknown workload.
     """
     scaling = _shipped().scaling.get(workload)
     if scaling is None:

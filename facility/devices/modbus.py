@@ -180,7 +180,7 @@ class ModbusDevice(ProfileDevice):
 
     async def _connect(self, client: AsyncModbusTcpClient) -> None:
         if not client.connected and not await client.connect():
-            raise DeviceError("no connection", where=self._where(), hint="is the device on, and are host and port right?")
+            raise DeviceError("no connection", where=self._where(), hint="is it on, and are host and port right?")
 
     def _timeout(self, operation: str) -> DeviceTimeout:
         return DeviceTimeout(f"{operation}: no answer within {self._device.deadline_s:g} s", where=self._where())

@@ -1,4 +1,4 @@
-"""SNMP v2c and v3: batches of GETs, and SETs that the caller reads back, for some agents acknowledge and change nothing."""
+"""SNMP v2c and v3: GETs in batches; a SET is to be read back, for some agents acknowledge and change nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ TOO_BIG = 1  # RFC 3416 error-status
 ERRORS = {5: "genErr", 6: "noAccess", 7: "wrongType", 8: "wrongLength", 10: "wrongValue", 16: "authorizationError"}
 NO_VALUE = (rfc1905.NoSuchObject, rfc1905.NoSuchInstance, rfc1905.EndOfMibView)
 TEXT = (hlapi.OctetString,)
-AUTH = {"SHA": hlapi.USM_AUTH_HMAC96_SHA, "SHA256": hlapi.USM_AUTH_HMAC192_SHA256, "SHA512": hlapi.USM_AUTH_HMAC384_SHA512}
+AUTH = {
+    "SHA": hlapi.USM_AUTH_HMAC96_SHA,
+    "SHA256": hlapi.USM_AUTH_HMAC192_SHA256,
+    "SHA512": hlapi.USM_AUTH_HMAC384_SHA512,
+}
 PRIV = {"AES": hlapi.USM_PRIV_CFB128_AES, "AES256": hlapi.USM_PRIV_CFB256_AES}
 
 _Engines = dict[tuple[str, ...], Any]
@@ -73,9 +77,7 @@ class SnmpDevice(ProfileDevice):
         if isinstance(current, NO_VALUE):
             raise DeviceError("the agent has no such object", where=f"{self.name}/{point.name}", hint=point.oid)
         value = _like(current, raw)
-        status, _ = await self._ask(
-            hlapi.set_cmd, [hlapi.ObjectType(hlapi.ObjectIdentity(point.oid), value)], "write"
-        )
+        status, _ = await self._ask(hlapi.set_cmd, [hlapi.ObjectType(hlapi.ObjectIdentity(point.oid), value)], "write")
         if status:
             said = ERRORS.get(status, f"error status {status}")
             raise DeviceError(f"write refused: {said}", where=f"{self.name}/{point.name}")
@@ -138,7 +140,7 @@ def _secrets(auth: SnmpAuth) -> tuple[str, ...]:
 
 def _credentials(auth: SnmpAuth, secrets: tuple[str, ...]) -> Any:
     if auth.version == "2c":
-        return hlapi.CommunityData(secrets[1], mpModel=1)
+        return hlapi.CommunityData(secrets[1], mpModel=1)  # noqa: S508 - many PDUs speak nothing better
     return hlapi.UsmUserData(
         secrets[1],
         authKey=secrets[2],

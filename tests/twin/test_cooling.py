@@ -91,7 +91,7 @@ def test_the_tower_law_stays_close_to_the_merkel_model(name: str) -> None:
         for speed in (0.5, 0.75, 1.0):
             merkel = cooling.merkel_approach_k_w(fill, speed * site.design_air_kg_s, tower.water_kg_s, float(cs))
             law = float(cooling.approach_k_w(tower, cs)) * speed**-tower.fan_slope
-            assert law == pytest.approx(merkel, rel=0.15)
+            assert law == pytest.approx(merkel, rel=0.15), (air_c, speed)
 
 
 def test_tower_fan_meets_its_setpoint_or_runs_full() -> None:

@@ -152,7 +152,7 @@ class TestElectricityMaps:
     def test_an_empty_cell_is_missing_not_zero(self, tmp_path: Path) -> None:
         rows = carbon_rows()
         rows[6] = rows[6].replace("355", "")
-        with pytest.raises(DataError, match="1 value.* from 2023-01-01 05:00"):
+        with pytest.raises(DataError, match=r"1 value.* from 2023-01-01 05:00"):
             read_electricity_maps(write(tmp_path / "a.csv", rows))
 
     @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ class TestRealFiles:
             stamp, rest = line.split(",", 1)
             local = datetime.fromisoformat(stamp).replace(tzinfo=UTC).astimezone(clock)
             moved.append(f"{local:%Y-%m-%d %H:%M:%S},{rest}")
-        with pytest.raises(DataError, match="daylight saving in .* local time"):
+        with pytest.raises(DataError, match=r"daylight saving in .* local time"):
             read_electricity_maps(write(tmp_path / "a.csv", moved))
 
     def test_the_other_zones_weather_is_refused(self, zone: str) -> None:
@@ -397,7 +397,7 @@ class TestPrices:
         path = write(
             tmp_path / "p.csv", ["utc,price_eur_mwh", "2023-01-01 00:00:00+00:00,1", "2023-01-01 01:00:00+00:00,-2"]
         )
-        with pytest.raises(DataError, match="expected 'price_usd_mwh'.*found 'utc', 'price_eur_mwh'"):
+        with pytest.raises(DataError, match=r"expected 'price_usd_mwh'.*found 'utc', 'price_eur_mwh'"):
             read_prices(path, "DE")
         with pytest.raises(DataError, match="clock of zone 'XX'"):
             read_prices(path, "XX")

@@ -1,5 +1,6 @@
 """Carbon intensity, weather and price: files, their checks, and a labelled synthetic stand-in where the user gives
-none."""
+none.
+"""
 
 from twin.signals.carbon import read_electricity_maps
 from twin.signals.epw import read_epw

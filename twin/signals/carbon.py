@@ -36,8 +36,7 @@ def read_electricity_maps(
     """One or several files of one zone as a Series; ``kind`` chooses direct (combustion) or life-cycle intensity.
 
     Raises DataError for gaps, duplicates, wrong headers, absurd values, another zone than ``zone`` (aliases such as
-    DE-LU for DE
-    are known), and stamps that look like local time.
+    DE-LU for DE are known), and stamps that look like local time.
     """
     tables = [(path, read_table(path)) for path in as_paths(paths)]
     stamped = [(path, table, _stamp_column(table, path)) for path, table in tables]
@@ -102,10 +101,9 @@ def _intensity(table: pl.DataFrame, path: Path, kind: Kind) -> np.ndarray[tuple[
     wrong = np.flatnonzero((value < least) | (value > MAX_G_KWH))
     if len(wrong):
         row = int(wrong[0])
+        more = f", nor can {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise DataError(
-            f"{value[row]:g} gCO2eq/kWh cannot be, as can't {len(wrong) - 1} more"
-            if len(wrong) > 1
-            else f"{value[row]:g} gCO2eq/kWh cannot be",
+            f"{value[row]:g} gCO2eq/kWh cannot be{more}",
             where=f"{path}, line {table[LINE][row]}",
             hint=f"expected above 0 and up to {MAX_G_KWH:g}; an empty cell means missing",
         )

@@ -36,9 +36,8 @@ def read_epw(path: str | Path, year: int | None = None, *, zone: str = "", fill_
     """A typical year onto ``year``, from its first to its last hour UTC; the year wraps around where the offset
     shifts it.
 
-    EPW's hour h is the observation at h:00 local standard time. A leap year repeats 28 February. ``year`` may be
-    left out where all
-    rows are of one real year. Raises DataError for anything but 8,760 hours numbered 1 to 24 in order.
+    EPW's hour h is the observation at h:00 local standard time. A leap year repeats 28 February. ``year`` may be left
+    out where all rows are of one real year. Raises DataError for anything but 8,760 hours numbered 1 to 24 in order.
     """
     path = Path(path)
     rows = list(csv.reader(read_text(path).splitlines()))

@@ -23,7 +23,8 @@ MAX_FILL_H = 3.0  # longer gaps hide a change of the day's shape and are never f
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """Stamped values of one file as read: ``seconds`` since 1970 UTC, shape [n], values by name, the line of each
-    row."""
+    row.
+    """
 
     path: Path
     seconds: NDArray[np.int64]
@@ -44,9 +45,8 @@ class Grid:
 def on_grid(files: Sequence[Rows], what: str, zone: str = "", *, fill_gaps: bool = False) -> Grid:
     """Join files in the order of their first stamps and check that they form one regular grid.
 
-    Raises DataError naming the first stamp that is missing, twice or out of order. With ``fill_gaps`` gaps of at
-    most 3 h
-    are interpolated linearly and listed in the result.
+    Raises DataError naming the first stamp that is missing, twice or out of order. With ``fill_gaps`` gaps of at most
+    3 h are interpolated linearly and listed in the result.
     """
     files = sorted(files, key=lambda rows: int(rows.seconds[0]))
     seconds = np.concatenate([rows.seconds for rows in files])

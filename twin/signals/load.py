@@ -14,8 +14,7 @@ from twin.signals.zones import find_zone
 
 
 def read_weather(paths: Paths, year: int | None = None, *, zone: str = "", fill_gaps: bool = False) -> WeatherRecord:
-    """Weather from Open-Meteo JSON or EPW, told apart by content; ``year`` is what an EPW typical year is stamped
-    as."""
+    """Weather from Open-Meteo JSON or EPW by content; ``year`` is what an EPW typical year is stamped as."""
     chosen = as_paths(paths)
     heads = [read_text(path).lstrip()[:8] for path in chosen]
     if all(head.startswith("{") for head in heads):
@@ -57,9 +56,9 @@ def load_signals(
 ) -> Signals:
     """Carbon, weather and price of one zone, each checked on its own and against the others.
 
-    ``zone`` None takes the carbon file's; ``altitude_m`` None the weather's; ``year`` None stamps an EPW typical
-    year as the year
-    in which the carbon series begins. Raises DataError where any does not fit, or where they have no time in common.
+    ``zone`` None takes the carbon file's; ``altitude_m`` None the weather's; ``year`` None stamps an EPW typical year
+    as the year in which the carbon series begins. Raises DataError where any does not fit, or where they have no time
+    in common.
     """
     intensity = read_electricity_maps(carbon, zone=zone, kind=kind, fill_gaps=fill_gaps)
     record = read_weather(weather, year or intensity.start.year, zone=intensity.zone, fill_gaps=fill_gaps)

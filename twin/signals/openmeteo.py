@@ -29,8 +29,7 @@ def read_open_meteo(paths: Paths, *, zone: str = "", fill_gaps: bool = False) ->
     """One or several files of one place, stamps moved to UTC by the offset that each file states.
 
     Raises DataError for a missing or contradictory offset, other units than degC and %, gaps, absurd values, another
-    place in a
-    second file, and a day that is warmest outside the local afternoon.
+    place in a second file, and a day that is warmest outside the local afternoon.
     """
     documents = [(path, _document(path)) for path in as_paths(paths)]
     place = _place(documents)

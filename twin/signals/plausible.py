@@ -34,7 +34,8 @@ def mean_day(series: Series) -> FloatArray:
 
 def dip_offset_h(series: Series) -> float | None:
     """Hours by which the midday dip of carbon intensity trails solar noon; None where there is no such dip or no
-    known zone."""
+    known zone.
+    """
     zone = find_zone(series.zone)
     mean = mean_day(series)
     least = LONG_DIP_DEPTH if _is_long(series) else DIP_DEPTH
@@ -61,7 +62,7 @@ def require_sun(series: Series) -> None:
     if abs(offset) > tolerance:
         side = "after" if offset > 0 else "before"
         raise DataError(
-            f"the midday dip of {series.zone} is {abs(offset):.1f} h {side} solar noon, {zone.solar_noon_utc_h:.1f} h UTC",
+            f"the midday dip is {abs(offset):.1f} h {side} solar noon of {series.zone}",
             where=series.source,
             hint=f"the stamps look like local time given as UTC (or not of {series.zone}): convert them to UTC",
         )

@@ -21,7 +21,8 @@ LEAST_LEAD_S = 11 * 3600.0  # from 13:00 to the midnight at which the day begins
 
 
 def read_prices(paths: Paths, zone: str, timezone: str | None = None, *, fill_gaps: bool = False) -> Series:
-    """Day-ahead prices of ``zone``; local day D (in ``timezone``, else the zone's own) is public at 13:00 local on D-1.
+    """Day-ahead prices of ``zone``; local day D (in ``timezone``, else the zone's own) is public at 13:00 local on
+    D-1.
 
     The files carry no zone, so one that names another known zone in its file name is refused with DataError.
     """

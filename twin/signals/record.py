@@ -41,7 +41,8 @@ def make_record(
     synthetic: bool = False,
 ) -> WeatherRecord:
     """Two series from a grid of drybulb_c and rh_pct at (latitude, longitude, altitude); raises DataError where the
-    day is shifted."""
+    day is shifted.
+    """
 
     def series(quantity: str, unit: str, value: FloatArray) -> Series:
         return Series(

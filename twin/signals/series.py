@@ -19,9 +19,7 @@ RH = "rh_pct"
 WETBULB = "wetbulb_c"
 PRICE = "price_usd_mwh"
 
-DAY_AHEAD_PUBLIC_HOUR = (
-    13  # local hour on day D-1 at which the prices of local day D are public (SDAC and CAISO practice)
-)
+DAY_AHEAD_PUBLIC_HOUR = 13  # local, on day D-1: the prices of local day D are out (SDAC and CAISO practice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +35,9 @@ class Series:
     """Values on a regular grid: value i belongs to [start + i step, start + (i+1) step).
 
     Where ``instant`` is set, value i was observed at the stamp itself and is interpolated linearly between stamps
-    (weather);
-    otherwise it is held over its step (carbon, price). A value stamped t is public from t + ``known_lag_s`` on; with
-    ``day_ahead_tz`` set, the values of local day D are public at 13:00 local on day D-1 instead. The array is
-    read-only.
+    (weather); otherwise it is held over its step (carbon, price). A value stamped t is public from t +
+    ``known_lag_s`` on; with ``day_ahead_tz`` set, the values of local day D are public at 13:00 local on day D-1
+    instead. The array is read-only.
     """
 
     quantity: str
@@ -82,8 +79,7 @@ class Series:
         """The true values over [start, end) in steps of ``step_s``, shape [n].
 
         Held signals give the time-weighted mean of each step, instants the linear interpolation at the beginning of
-        each step.
-        Raises DataError where the span is not covered.
+        each step. Raises DataError where the span is not covered.
         """
         count = round((end - start).total_seconds() / step_s)
         self._require(start, end)

@@ -2,8 +2,8 @@
 source.
 
 Carbon is base - sun(t) + evening ramp + weekday + slow wind; weather is a yearly and a daily sine with slow noise;
-price follows
-carbon. The parameters are round numbers chosen to resemble 2021-23 of the two zones and claim no more than that.
+price follows carbon. The parameters are round numbers chosen to resemble 2021-23 of the two zones and claim no more
+than that.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Text and CSV files into tables of strings whose every row knows its line; every error names file, line and what to
-do."""
+do.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def as_paths(paths: Paths) -> list[Path]:
 
 def read_text(path: Path) -> str:
     """The text of a file, plain or gzip, UTF-8 with or without a byte-order mark; raises DataError where it is not
-    text."""
+    text.
+    """
     try:
         raw = path.read_bytes()
         if raw.startswith(GZIP_MAGIC):
@@ -78,7 +80,8 @@ def read_table(path: Path) -> pl.DataFrame:
 
 def column(table: pl.DataFrame, path: Path, accepted: Iterable[str], what: str) -> str:
     """The table's column that is one of ``accepted`` (case and spaces aside); raises DataError with expected and
-    found."""
+    found.
+    """
     wanted = list(accepted)
     found = [name for name in table.columns if name != LINE]
     by_key = {_key(name): name for name in found}
@@ -98,7 +101,8 @@ def _key(name: str) -> str:
 
 def numbers(table: pl.DataFrame, path: Path, name: str) -> FloatArray:
     """A column as floats, shape [n]; an empty cell is NaN, anything else that is not a number raises DataError with
-    its line."""
+    its line.
+    """
     cells = table[name]
     value = cells.replace("", None).cast(pl.Float64, strict=False)
     wrong = (value.is_null() & (cells != "")) | value.is_infinite().fill_null(value=False)
