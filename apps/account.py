@@ -90,7 +90,7 @@ def _counter(store: Store, point: str, start: datetime, end: datetime) -> tuple[
     """Seconds since ``start`` and the counter made monotone: a fall is a reset, and what came before it is kept."""
     table = store.query("series", point=point, start=start, end=end)
     values = np.asarray(table["value"].to_pylist(), dtype=float)
-    times = np.array([(stamp - start).total_seconds() for stamp in table["ts"].to_pylist()])
+    times = np.array([(stamp - start).total_seconds() for stamp in table["ts"].to_pylist() if stamp is not None])
     known = np.isfinite(values)
     times, values = times[known], values[known]
     if values.size < 2:

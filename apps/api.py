@@ -30,7 +30,10 @@ ARROW = "application/vnd.apache.arrow.stream"
 class ServiceView(Protocol):
     """What the API may see of the running service."""
 
-    store: Store
+    @property
+    def store(self) -> Store:
+        """The store of this process."""
+        ...
 
     async def state_now(self) -> State:
         """The state at this moment."""
@@ -67,7 +70,9 @@ def _require(token: str) -> Callable[..., None]:
     def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
         if given is None or not secrets.compare_digest(given.credentials.encode(), token.encode()):
             raise HTTPException(
-                401, "a bearer token is needed: it is in api.token of the state directory", {"WWW-Authenticate": "Bearer"}
+                401,
+                "a bearer token is needed: it is in api.token of the state directory",
+                {"WWW-Authenticate": "Bearer"},
             )
 
     return check

@@ -54,7 +54,9 @@ def _measure(store: Store, rows: int) -> dict[str, Any]:
 def _batch(number: int) -> list[Reading]:
     first = START + timedelta(seconds=number * BATCH // POINTS * 60)
     return [
-        Reading(f"bench-{i % POINTS}/power_w", float(i), "W", first + timedelta(minutes=i // POINTS), Quality.GOOD, "bench")
+        Reading(
+            f"bench-{i % POINTS}/power_w", float(i), "W", first + timedelta(minutes=i // POINTS), Quality.GOOD, "bench"
+        )
         for i in range(BATCH)
     ]
 

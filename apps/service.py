@@ -137,7 +137,9 @@ class Service:
         while not server.started and not serving.done():
             await asyncio.sleep(0.02)
         if serving.done():
-            raise EcoError("the API could not listen", where=f"127.0.0.1:{self._config.api_port}", hint="is the port taken?")
+            raise EcoError(
+                "the API could not listen", where=f"127.0.0.1:{self._config.api_port}", hint="is the port taken?"
+            )
         address = {"url": f"http://127.0.0.1:{self._config.api_port}", "pid": os.getpid()}
         write_json(self._state.api, address)
         try:

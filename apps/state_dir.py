@@ -30,7 +30,9 @@ class StateDir:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise ConfigError(
-                f"cannot make the state directory: {error.strerror}", where=str(self.root), hint="choose another --state"
+                f"cannot make the state directory: {error.strerror}",
+                where=str(self.root),
+                hint="choose another --state",
             ) from error
         return self
 

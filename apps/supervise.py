@@ -32,13 +32,13 @@ class Child:
     def start(self) -> None:
         """Start the process with its output appended to its log."""
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603 - our own command
                 list(self.command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.environment},
-                start_new_session=True,  # an interrupt in the terminal reaches the supervisor alone, which stops in order
+                start_new_session=True,  # an interrupt in the terminal reaches the supervisor alone
             )
         self.started_at, self.died_at = time.monotonic(), None
 
@@ -59,7 +59,9 @@ class Child:
         if self.died_at is None:
             self.died_at = now
             self.deaths = 1 if now - self.started_at > STEADY_S else self.deaths + 1
-            return f"{self.name} ended with code {self.exit_code}; starts again in {self.rest_s():.0f} s (log: {self.log})"
+            return (
+                f"{self.name} ended with code {self.exit_code}; starts again in {self.rest_s():.0f} s (log: {self.log})"
+            )
         if now - self.died_at >= self.rest_s():
             self.start()
             return f"{self.name} started again"

@@ -58,7 +58,7 @@ class Loop:
         return decision
 
     def _forecasts(self, at: datetime) -> Forecasts:
-        """Forecasts issued now; without them (signals over, or too short a past) the policy decides on the state alone."""
+        """Forecasts issued now; without them (signals over, too short a past) the policy has the state alone."""
         try:
             return issue_forecasts(self.signals, at)
         except EcoError as error:
@@ -69,7 +69,11 @@ class Loop:
         payload = decision_json(decision)
         payload["mode"] = self.mode.value
         payload["forecasts"] = {
-            name: {"issued_at": forecast.issued_at.isoformat(), "source": forecast.source, "synthetic": forecast.synthetic}
+            name: {
+                "issued_at": forecast.issued_at.isoformat(),
+                "source": forecast.source,
+                "synthetic": forecast.synthetic,
+            }
             for name, forecast in sorted(forecasts.items())
         }
         payload["problems"] = list(self.problems)

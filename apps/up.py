@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from apps.run_config import RunConfig, Sources
 from apps.dashboard.command import page_command
+from apps.run_config import RunConfig, Sources
 from apps.shared_clock import SharedClock, set_clock, start_clock
 from apps.state_dir import StateDir, read_json, write_json
 from apps.supervise import Child
@@ -36,13 +36,16 @@ JOB_DAYS = 60.0
 EMULATED_ENVIRONMENT = {"ECO_SNMP_COMMUNITY": "public"}
 
 
+NOTHING_GIVEN = Sources()
+
+
 @dataclass(frozen=True, slots=True)
 class UpOptions:
     """What the person asked for."""
 
     state: Path
     site: Path | None = None
-    sources: Sources = Sources()
+    sources: Sources = NOTHING_GIVEN
     speed: float = 60.0
     duration: timedelta | None = None
     page: bool = True
@@ -100,7 +103,7 @@ class Up:
         signals = signals_of(options.sources, site, start)
         if config.until is not None and config.until > signals.end:
             raise ConfigError(
-                f"the signals end at {signals.end:%Y-%m-%d %H:%M} UTC, before the run does at {config.until:%Y-%m-%d %H:%M}",
+                f"the signals end at {signals.end:%Y-%m-%d %H:%M} UTC, the run at {config.until:%Y-%m-%d %H:%M}",
                 where="--for",
                 hint="run for a shorter time, or give files that reach further",
             )
@@ -146,7 +149,10 @@ class Up:
         environment = {**EMULATED_ENVIRONMENT, **auth}
         python = sys.executable
         building = Child(
-            "building", [python, "-m", "apps.emulator", "--state", state, *site], self._state.log("building"), environment
+            "building",
+            [python, "-m", "apps.emulator", "--state", state, *site],
+            self._state.log("building"),
+            environment,
         )
         service = Child("service", [python, "-m", "apps.service", state], self._state.log("service"), environment)
         if not self._options.page:
@@ -196,7 +202,10 @@ class Up:
 
     def _keep_place(self) -> None:
         """Note how far the clock has come, for the next run in this directory."""
-        place = {"at": SharedClock(self._state).now().isoformat(), "sources": self._options.sources.model_dump(mode="json")}
+        place = {
+            "at": SharedClock(self._state).now().isoformat(),
+            "sources": self._options.sources.model_dump(mode="json"),
+        }
         write_json(self._state.root / "left.json", place)
 
     def _describe(self, config: RunConfig, synthetic: bool) -> None:
@@ -226,7 +235,9 @@ def _only_one(state: StateDir) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(
-                "another `eco up` uses this state directory", where=str(state.root), hint="stop it, or choose another --state"
+                "another `eco up` uses this state directory",
+                where=str(state.root),
+                hint="stop it, or choose another --state",
             ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))

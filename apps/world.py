@@ -18,7 +18,7 @@ SEED = 2024
 
 
 def signals_of(sources: Sources, site: Site, start: datetime) -> Signals:
-    """Read what is given; what is not given is synthetic and labelled so. Prices are never invented beside real signals.
+    """Read what is given; the rest is synthetic and labelled so. Prices are never invented beside real signals.
 
     A real site takes only files of its own zone; an emulated building may stand in any.
     """
@@ -26,7 +26,12 @@ def signals_of(sources: Sources, site: Site, start: datetime) -> Signals:
     zone = None if place.emulated else place.zone
     if sources.carbon and sources.weather:
         return load_signals(
-            sources.carbon, sources.weather, sources.price or None, zone=zone, altitude_m=place.altitude_m, year=start.year
+            sources.carbon,
+            sources.weather,
+            sources.price or None,
+            zone=zone,
+            altitude_m=place.altitude_m,
+            year=start.year,
         )
     first = (start - timedelta(days=HISTORY_D)).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     made_up = synthetic_signals(place.zone, first, HISTORY_D + FUTURE_D, SEED)
@@ -47,7 +52,9 @@ def first_start(sources: Sources, site: Site, now: datetime) -> datetime:
     if not sources.carbon and not sources.weather:
         return hour
     signals = signals_of(sources, site, hour)
-    recorded = [series for series in (signals.carbon, signals.drybulb, signals.price) if series and not series.synthetic]
+    recorded = [
+        series for series in (signals.carbon, signals.drybulb, signals.price) if series and not series.synthetic
+    ]
     begin = max(series.start for series in recorded) + timedelta(days=3)
     return begin.replace(minute=0, second=0, microsecond=0)
 

@@ -86,7 +86,7 @@ class Collector:
 
     @staticmethod
     def _spread(failures: int) -> float:
-        """1 while all is well; after failures twice as long each time, with jitter so that devices do not come in step."""
+        """1 while all is well; twice as long after each failure, with jitter so that devices do not come in step."""
         if not failures:
             return 1.0
         longest: float = min(2.0**failures, BACK_OFF_MAX)

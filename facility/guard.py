@@ -104,7 +104,9 @@ class Guard:
             return _rejected(command, "stale", "the point was never read")
         if not reading.is_usable(self._limits.max_age_s):
             age = f"{reading.age_s:.0f} s old, quality {reading.quality.value}"
-            return _rejected(command, "stale", f"its reading is {age}; at most {self._limits.max_age_s:.0f} s is allowed")
+            return _rejected(
+                command, "stale", f"its reading is {age}; at most {self._limits.max_age_s:.0f} s is allowed"
+            )
         return None
 
     def _clip(self, command: Command, point: Point, state: State) -> Verdict:
@@ -171,7 +173,7 @@ class Guard:
     async def beat(self, commands: Iterable[Command]) -> list[str]:
         """Send heartbeats and time-outs to devices under control; returns the errors, in words.
 
-        Heartbeats carry no value of their own, so staleness does not apply: a device that is silent here reverts by itself.
+        A heartbeat carries no value of its own, so staleness does not apply: without it a device reverts by itself.
         """
         errors = []
         for command in commands:

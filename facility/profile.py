@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -148,6 +148,13 @@ class Profile(StrictModel):
         """The protocol that the addresses belong to."""
         return self.profile.protocol
 
+    @model_validator(mode="before")
+    @classmethod
+    def _unroll(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("point"), list):
+            return {**data, "point": [copy for entry in data["point"] for copy in _copies(entry)]}
+        return data
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         names = [point.name for point in self.point]
@@ -163,6 +170,29 @@ class Profile(StrictModel):
         """The points of a device of this family, by full name."""
         points = (point.point_of(device_name) for point in self.point)
         return {point.name: point for point in points}
+
+
+def _copies(entry: Any) -> list[Any]:
+    """``repeat = 24`` makes 24 points: ``{n}`` becomes 1 to 24, and an address grows by ``step`` registers each time."""
+    if not isinstance(entry, dict) or "repeat" not in entry:
+        return [entry]
+    repeat, step = entry["repeat"], entry.get("step", 0)
+    if not isinstance(repeat, int) or not 1 <= repeat <= 1000 or not isinstance(step, int):
+        raise ValueError(f"point {entry.get('name')!r}: repeat is 1 to 1000, step a number of registers")
+    if "{n}" not in str(entry.get("name")):
+        raise ValueError(f"point {entry.get('name')!r}: a repeated point needs {{n}} in its name")
+    return [_copy(entry, number, step) for number in range(1, repeat + 1)]
+
+
+def _copy(entry: dict[str, Any], number: int, step: int) -> dict[str, Any]:
+    copy = {
+        key: value.replace("{n}", str(number)) if isinstance(value, str) else value
+        for key, value in entry.items()
+        if key not in ("repeat", "step")
+    }
+    if "address" in copy:
+        copy["address"] += (number - 1) * step
+    return copy
 
 
 def _check_address(point: ProfilePoint, protocol: str) -> None:

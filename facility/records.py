@@ -1,7 +1,7 @@
 """The vocabulary: what is measured, known, decided and allowed.
 
 Points are named ``equipment/quantity_unit`` (``crah-1/supply_air_c``, ``node-3/gpu-5/power_w``, ``job-17/run_flag``).
-Times are UTC and aware. Energy meters count up; rates are positive into the consumer. A missing value is ``None``, never zero.
+Times are UTC and aware. Energy meters count up; rates are positive into the consumer. Missing is ``None``, never zero.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecast:
-    """A series on a regular grid as known at ``issued_at``; element i holds over [start + i step, start + (i+1) step)."""
+    """A regular grid as known at ``issued_at``; element i holds over [start + i step, start + (i+1) step)."""
 
     quantity: str  # carbon_intensity_g_kwh, price_usd_mwh, drybulb_c, wetbulb_c
     unit: str
@@ -193,7 +193,7 @@ class Command:
 class JobOutcome(StrEnum):
     """The three things that can be decided about a job."""
 
-    PASS_THROUGH = "pass_through"
+    PASS_THROUGH = "pass_through"  # noqa: S105 - no password
     THROTTLE = "throttle"
     DEFER = "defer"
 
@@ -253,7 +253,7 @@ class Verdict:
 
 
 class Actuator(Protocol):
-    """The one port through which devices and clusters are read and written; only the guard calls ``write`` and ``release``."""
+    """The one port to devices and clusters alike; only the guard calls ``write`` and ``release``."""
 
     name: str
 

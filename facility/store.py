@@ -1,7 +1,7 @@
 """The DuckDB store: one writer process owns the file; it opens no socket.
 
-An append returns after its transaction is on disk: that is the acknowledgement. DuckDB runs with external access off and
-its configuration locked, so that no query can read or write another file.
+An append returns after its transaction is on disk: that is the acknowledgement. DuckDB runs with external access off
+and its configuration locked, so that no query can read or write another file.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ _TABLES = (
     " NULL, model_version VARCHAR NOT NULL, reason VARCHAR NOT NULL, payload VARCHAR NOT NULL)",
     "CREATE TABLE IF NOT EXISTS verdicts (ts TIMESTAMPTZ NOT NULL, point VARCHAR NOT NULL, wanted DOUBLE, value DOUBLE,"
     " kind VARCHAR NOT NULL, rule VARCHAR NOT NULL, detail VARCHAR NOT NULL, read_back DOUBLE, error VARCHAR NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS events (ts TIMESTAMPTZ NOT NULL, kind VARCHAR NOT NULL, subject VARCHAR NOT NULL, payload"
-    " VARCHAR NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS events (ts TIMESTAMPTZ NOT NULL, kind VARCHAR NOT NULL, subject VARCHAR NOT NULL,"
+    " payload VARCHAR NOT NULL)",
 )
 
+_STAMP: pa.DataType = pa.timestamp("us", "UTC")
 READINGS = pa.schema(
-    [
-        pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
-        pa.field("point", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("unit", pa.string(), nullable=False),
-        pa.field("quality", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-    ]
+    {
+        "ts": _STAMP,
+        "point": pa.string(),
+        "value": pa.float64(),
+        "unit": pa.string(),
+        "quality": pa.string(),
+        "source": pa.string(),
+    }
 )
 _QUALITIES = {"good", "bad", "uncertain"}
 
@@ -54,14 +55,18 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open or make the file and own it; raises StoreLocked where another process does, StoreError where it is damaged."""
+        """Open or make the file and own it; raises StoreLocked where another process does, else StoreError."""
         try:
             connection = duckdb.connect(str(path))
         except duckdb.IOException as error:
             if "lock" in str(error).lower():
                 hint = "one process owns the store: ask it through the API, or stop it first"
-                raise StoreLocked(f"another process has it open: {_holder(error)}", where=str(path), hint=hint) from error
-            raise StoreError(f"cannot open: {_first_line(error)}", where=str(path), hint="check path and free space") from error
+                raise StoreLocked(
+                    f"another process has it open: {_holder(error)}", where=str(path), hint=hint
+                ) from error
+            raise StoreError(
+                f"cannot open: {_first_line(error)}", where=str(path), hint="check path and free space"
+            ) from error
         except duckdb.Error as error:
             hint = "move the file away to begin anew; keep it for rescue"
             raise StoreError(f"not a usable database: {_first_line(error)}", where=str(path), hint=hint) from error
@@ -71,7 +76,7 @@ class Store:
         return cls(connection)
 
     def append_readings(self, readings: Sequence[Reading] | pa.Table | pa.RecordBatch) -> int:
-        """Keep readings; returns how many, after they are on disk. Raises DataError where a table does not have the columns."""
+        """Keep readings; returns how many, after they are on disk. Raises DataError for a table of another form."""
         table = _conform(readings) if isinstance(readings, pa.Table | pa.RecordBatch) else _table(readings)
         if table.num_rows:
             self._insert("readings", table.append_column("received_at", _now_column(table.num_rows)))
@@ -114,11 +119,11 @@ class Store:
         self._insert("events", pa.Table.from_pylist([row]))
 
     def query(self, name: str, **parameters: Any) -> pa.Table:
-        """The answer to a named query; raises StoreError where name or parameters are not known or the answer is too long."""
+        """The answer to a named query; raises StoreError for an unknown one, wrong parameters, or too many rows."""
         query, bound = queries.bind(name, parameters)
         sql = query.sql if "LIMIT" in query.sql else f"{query.sql} LIMIT {queries.MAX_ROWS + 1}"
         with self._connection.cursor() as cursor:
-            answer = cursor.sql(sql, params=bound).to_arrow_table()
+            answer: pa.Table = cursor.sql(sql, params=bound).to_arrow_table()
         if answer.num_rows > queries.MAX_ROWS:
             hint = "ask for a shorter time, fewer points or longer buckets"
             raise StoreError(f"more than {queries.MAX_ROWS} rows", where=f"query {name}", hint=hint)
@@ -141,17 +146,17 @@ class Store:
 
 
 _VERDICTS = pa.schema(
-    [
-        ("ts", pa.timestamp("us", "UTC")),
-        ("point", pa.string()),
-        ("wanted", pa.float64()),
-        ("value", pa.float64()),
-        ("kind", pa.string()),
-        ("rule", pa.string()),
-        ("detail", pa.string()),
-        ("read_back", pa.float64()),
-        ("error", pa.string()),
-    ]
+    {
+        "ts": _STAMP,
+        "point": pa.string(),
+        "wanted": pa.float64(),
+        "value": pa.float64(),
+        "kind": pa.string(),
+        "rule": pa.string(),
+        "detail": pa.string(),
+        "read_back": pa.float64(),
+        "error": pa.string(),
+    }
 )
 
 
@@ -164,7 +169,7 @@ def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _table(readings: Sequence[Reading]) -> pa.Table:
-    columns = {
+    columns: dict[str, Any] = {
         "ts": [reading.measured_at for reading in readings],
         "point": [reading.point for reading in readings],
         "value": [reading.value for reading in readings],
@@ -180,14 +185,18 @@ def _conform(table: pa.Table | pa.RecordBatch) -> pa.Table:
         table = pa.Table.from_batches([table])
     missing = [name for name in READINGS.names if name not in table.column_names]
     if missing:
-        raise DataError(f"columns are missing: {', '.join(missing)}", where="readings", hint=f"expected {READINGS.names}")
+        raise DataError(
+            f"columns are missing: {', '.join(missing)}", where="readings", hint=f"expected {READINGS.names}"
+        )
     stamps = table.schema.field("ts").type
     if not pa.types.is_timestamp(stamps) or stamps.tz is None:
         raise DataError(f"column ts is {stamps}", where="readings", hint="expected timestamps with a time zone")
     try:
         table = table.select(READINGS.names).cast(READINGS)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise DataError(f"cannot be read: {_first_line(error)}", where="readings", hint=f"expected {READINGS}") from error
+        raise DataError(
+            f"cannot be read: {_first_line(error)}", where="readings", hint=f"expected {READINGS}"
+        ) from error
     _check_values(table)
     return table
 
@@ -196,13 +205,13 @@ def _check_values(table: pa.Table) -> None:
     empty = [name for name in READINGS.names if name != "value" and table[name].null_count]
     if empty:
         raise DataError(f"nulls in {', '.join(empty)}", where="readings", hint="only value may be null")
-    strange = set(table["quality"].unique().to_pylist()) - _QUALITIES
+    strange = {str(value) for value in table["quality"].unique().to_pylist()} - _QUALITIES
     if strange:
         raise DataError(f"quality {sorted(strange)}", where="readings", hint=f"expected one of {sorted(_QUALITIES)}")
 
 
-def _now_column(rows: int) -> pa.Array:
-    return pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", "UTC")), rows)
+def _now_column(rows: int) -> pa.Array[Any]:
+    return pa.array([datetime.now(UTC)] * rows, _STAMP)
 
 
 def _holder(error: Exception) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from twin.plant import PlantControl, Weather
 
 from facility.records import Command, Decision, Forecasts, State
 from facility.site import Roles
 from scheduler.policy import Policy
+from twin.plant import PlantControl, Weather
 
 MAX_AGE_S = 1800.0  # older weather or load than this says nothing about the plant
 

@@ -2,7 +2,7 @@
 
 A gang runs whole or not at all. One that fits on a node stays on one node, because its GPUs then talk over NVLink; it
 takes the fullest node that still has room (best fit), so that whole nodes stay free for large gangs and for parking.
-A larger gang takes whole free nodes first and its remainder by best fit.
+A larger gang takes whole free nodes first, then those with most room, and its remainder by best fit.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ def place(gpus: int, free: Mapping[str, int], node_gpus: int = 8) -> Placement |
     if gpus <= node_gpus:
         name = _best_fit(gpus, free)
         return None if name is None else ((name, gpus),)
-    whole = [name for name, count in free.items() if count >= node_gpus][: gpus // node_gpus]
-    if len(whole) < gpus // node_gpus:
+    if sum(free.values()) < gpus:
         return None
-    chosen = tuple((name, node_gpus) for name in whole)
-    rest = gpus - node_gpus * len(whole)
-    if rest == 0:
-        return chosen
-    last = _best_fit(rest, {name: count for name, count in free.items() if name not in whole})
-    return None if last is None else (*chosen, (last, rest))
+    chosen: list[tuple[str, int]] = []
+    roomiest_first = sorted(free.items(), key=lambda item: -item[1])
+    for index, (name, count) in enumerate(roomiest_first):
+        rest = gpus - sum(taken for _, taken in chosen)
+        if rest <= count:
+            last = _best_fit(rest, dict(roomiest_first[index:])) or name
+            return (*chosen, (last, rest))
+        chosen.append((name, count))
+    return None
 
 
 def take(free: dict[str, int], placement: Placement) -> None:

@@ -8,7 +8,7 @@ from facility.records import Decision, Forecasts, State
 
 
 class Policy(Protocol):
-    """Decides from what is known at ``state.at`` and from forecasts issued no later than that; keeps no clock of its own."""
+    """Decides from what is known at ``state.at`` and forecasts issued no later; keeps no clock of its own."""
 
     name: str
     version: str

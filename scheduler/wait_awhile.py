@@ -126,9 +126,6 @@ def _act(state: State, jobs: _Sorted) -> tuple[Command, ...]:
         room.suspend(status)
     queue = [s for s in (*jobs.forced, *jobs.passing) if s.phase is not JobPhase.RUNNING]
     fillers = [s for s in jobs.wanting if s.phase is not JobPhase.RUNNING]
-    import os
-    if os.environ.get('V')=='1': fillers.sort(key=lambda s: -s.job.gpus)
-    if os.environ.get('V')=='0': queue,fillers=queue+fillers,[]
     starts: dict[str, Placement] = backfill(queue, room, fillers).starts
     stops = tuple(suspend_command(s.job.name, jobs.said[s.job.name].reason) for s in jobs.stopping)
     reasons = {name: jobs.said[name].reason if name in jobs.said else "next in order of arrival" for name in starts}

@@ -87,7 +87,9 @@ def test_dashboard_knows_the_service_only_through_its_api() -> None:
         f"{path.name} imports {module}"
         for path in _sources("apps/dashboard")
         for module in sorted(_imports(path))
-        if _is_inside(module, ("scheduler", "twin", "facility.devices", "facility.store", "facility.collector", "duckdb"))
+        if _is_inside(
+            module, ("scheduler", "twin", "facility.devices", "facility.store", "facility.collector", "duckdb")
+        )
     ]
     assert wrong == []
 

@@ -38,9 +38,16 @@ def test_the_wheel_runs_away_from_the_checkout(wheel: Path, tmp_path: Path) -> N
     target = tmp_path / "site"
     with zipfile.ZipFile(wheel) as content:
         content.extractall(target)
-    code = "import facility.site as s; import facility.profile as p; print(s.__file__, s.load_site().hall.gpus, p.load_profile('janitza-umg').name)"
-    command = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = [{str(target)!r}]; {code}"]
+    code = f"""
+import sys
+sys.path[:0] = [{str(target)!r}]
+import facility.profile, facility.site
+print(facility.site.__file__, facility.site.load_site().hall.gpus, facility.profile.load_profile("janitza-umg").name)
+"""
+    command = [sys.executable, "-S", "-c", code]
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     environment = {"PYTHONPATH": packages, "PATH": ""}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60)
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60
+    )
     assert done.stdout.split() == [str(target / "facility" / "site" / "__init__.py"), "64", "janitza-umg"]

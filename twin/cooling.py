@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import psychrolib
 
 from facility.records import FloatArray
 from facility.site import hall as site
@@ -17,7 +18,6 @@ from twin.air import (
     LATENT_HEAT_J_KG,
     STANDARD_PRESSURE_PA,
     WATER_CP_J_KG_K,
-    saturation_specific_heat_j_kg_k,
 )
 from twin.power import Value
 
@@ -169,7 +169,10 @@ class TowerParams:
 
 
 def _specific_heat(t_c: float) -> float:
-    return float(saturation_specific_heat_j_kg_k(np.asarray(t_c), STANDARD_PRESSURE_PA))
+    """Of saturated air at standard pressure; sizing happens once, so psychrolib itself serves."""
+    psychrolib.SetUnitSystem(psychrolib.SI)
+    warm, cold = (psychrolib.GetSatAirEnthalpy(t_c + side, STANDARD_PRESSURE_PA) for side in (0.05, -0.05))
+    return float((warm - cold) / 0.1)
 
 
 def _size_fill(tower: site.Tower, water_kg_s: float, cs_j_kg_k: float) -> float:

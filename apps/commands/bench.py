@@ -2,18 +2,122 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from apps.bench_store import bench_store
-from apps.commands.output import console, print_json
+from apps.commands.output import console, parse_time, print_json
+from facility.errors import ConfigError
 from facility.site import load_site
+from scheduler.account import Row
+from scheduler.evaluate import BenchmarkConfig, benchmark, run_seeds
 from twin.bench import bench
 
+COLUMNS = (
+    "policy",
+    "it_kwh",
+    "facility_kwh",
+    "pue",
+    "effective_ci_g_kwh",
+    "carbon_kg",
+    "cost_usd",
+    "late_jobs",
+    "mean_wait_h",
+    "slowdown",
+)
+
+
+class Plant(StrEnum):
+    """How the plant is run."""
+
+    LEGACY = "legacy"
+    RULE = "rule"
+    OPTIMUM = "optimum"
+
+
 app = typer.Typer(no_args_is_help=True, help="Measure policies, the twin's speed and the store's.")
+
+
+@app.command()
+def schedulers(
+    carbon: Annotated[list[Path], typer.Option(help="Electricity Maps CSV; repeat for more years.")],
+    weather: Annotated[list[Path], typer.Option(help="Open-Meteo JSON or EPW; repeat for more years.")],
+    jobs: Annotated[Path, typer.Option(help="Job trace: PAI, Alibaba 2023 or Philly form.")],
+    start: Annotated[datetime, typer.Option(parser=parse_time, metavar="DATE", help="First day, ISO, UTC.")],
+    price: Annotated[
+        list[Path] | None, typer.Option(help="Day-ahead prices, CSV; without them the cost is null.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=365, help="Days of arrivals; a drain follows.")] = 28,
+    utilisation: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="GPU time of the jobs over that of the hall.")
+    ] = 0.6,
+    slack_h: Annotated[float, typer.Option(min=0.0, help="How long a flexible job may wait, in hours.")] = 24.0,
+    flexible: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the jobs that may wait.")] = 0.7,
+    policies: Annotated[str, typer.Option(help="Joined by commas: fcfs, wait-awhile, bound.")] = "fcfs,wait-awhile",
+    plant: Annotated[Plant, typer.Option(help="How the plant is run, alike for all policies.")] = Plant.LEGACY,
+    site: Annotated[Path | None, typer.Option(help="The site file; the reference hall without one.")] = None,
+    zone: Annotated[str | None, typer.Option(help="Refuse files of another zone.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the jobs from the trace.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds; rows are means with their spread.")] = 1,
+    series: Annotated[Path | None, typer.Option(metavar="OUT.parquet", help="Keep every step of every policy.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """The same jobs, plant and grid under each policy: energy, PUE, carbon, cost, water and delay."""
+    if series is not None and seeds > 1:
+        raise ConfigError("one file cannot hold the series of several seeds", where="--series", hint="use --seeds 1")
+    config = BenchmarkConfig(
+        carbon=tuple(carbon),
+        weather=tuple(weather),
+        price=tuple(price or ()),
+        jobs=jobs,
+        start=start,
+        site=load_site(site),
+        days=days,
+        utilisation=utilisation,
+        slack_h=slack_h,
+        flexible=flexible,
+        policies=tuple(name.strip() for name in policies.split(",") if name.strip()),
+        plant=plant.value,
+        seed=seed,
+        zone=zone,
+    )
+    rows = _run(config, seeds, series)
+    if json:
+        print_json({"rows": [asdict(row) for row in rows]})
+    else:
+        _show_rows(rows)
+
+
+def _run(config: BenchmarkConfig, seeds: int, series: Path | None) -> list[Row]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        if seeds > 1:
+            bar = progress.add_task("seeds", total=seeds)
+            return run_seeds(config, seeds, done=lambda count: progress.update(bar, completed=count))
+        bar = progress.add_task("simulating", total=1.0)
+        result = benchmark(config, lambda share: progress.update(bar, completed=share))
+    if series is not None:
+        draft = series.with_name(f".{series.name}.draft")
+        result.series.write_parquet(draft, compression="zstd")
+        draft.replace(series)
+    return list(result.rows)
+
+
+def _show_rows(rows: list[Row]) -> None:
+    table = Table(*COLUMNS)
+    for row in rows:
+        values = [getattr(row, name) for name in COLUMNS]
+        table.add_row(
+            *("-" if value is None else f"{value:,.4g}" if isinstance(value, float) else str(value) for value in values)
+        )
+    console.print(table)
 
 
 @app.command()

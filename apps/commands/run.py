@@ -24,7 +24,9 @@ def run(
     carbon: Annotated[list[Path] | None, typer.Option(help="Electricity Maps CSV; repeat for more years.")] = None,
     weather: Annotated[list[Path] | None, typer.Option(help="Open-Meteo JSON or EPW; repeat for more years.")] = None,
     price: Annotated[list[Path] | None, typer.Option(help="Day-ahead prices, CSV.")] = None,
-    api_port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of the API on the loopback interface.")] = 8400,
+    api_port: Annotated[
+        int, typer.Option(min=1024, max=65535, help="Port of the API on the loopback interface.")
+    ] = 8400,
     state: Annotated[Path | None, typer.Option(help="State directory.", show_default="XDG state directory")] = None,
 ) -> None:
     """Read the site's devices, decide at every tick, and log what would be done: shadow mode, nothing is written."""

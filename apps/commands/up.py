@@ -19,7 +19,9 @@ def up(
     speed: Annotated[float, typer.Option(min=0.01, max=3600, help="Simulated seconds a real second.")] = 60.0,
     duration: Annotated[
         timedelta | None,
-        typer.Option("--for", parser=parse_duration, metavar="DURATION", help="Simulated time after which to end, e.g. 2h."),
+        typer.Option(
+            "--for", parser=parse_duration, metavar="DURATION", help="Simulated time after which to end, e.g. 2h."
+        ),
     ] = None,
     no_ui: Annotated[bool, typer.Option("--no-ui", help="Without the page.")] = False,
     carbon: Annotated[list[Path] | None, typer.Option(help="Electricity Maps CSV; repeat for more years.")] = None,

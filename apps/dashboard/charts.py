@@ -47,12 +47,19 @@ def pue_chart(pue: pd.Series[float]) -> go.Figure:
 
 def carbon_chart(forecast: dict[str, Any], now: str) -> go.Figure:
     """The carbon forecast that the last decision was made on, with its band."""
-    times = pd.date_range(forecast["start"], periods=len(forecast["value"]), freq=pd.Timedelta(seconds=forecast["step_s"]))
+    times = pd.date_range(
+        forecast["start"], periods=len(forecast["value"]), freq=pd.Timedelta(seconds=forecast["step_s"])
+    )
     figure = go.Figure()
     if forecast["low"] is not None and forecast["high"] is not None:
         figure.add_scatter(x=times, y=forecast["high"], line={"width": 0}, showlegend=False, hoverinfo="skip")
         figure.add_scatter(
-            x=times, y=forecast["low"], line={"width": 0}, fill="tonexty", fillcolor="rgba(0,158,115,0.2)", name="90 % band"
+            x=times,
+            y=forecast["low"],
+            line={"width": 0},
+            fill="tonexty",
+            fillcolor="rgba(0,158,115,0.2)",
+            name="90 % band",
         )
     figure.add_scatter(x=times, y=forecast["value"], name="forecast", line={"color": CARBON, "shape": "hv"})
     figure.add_vline(x=pd.Timestamp(now).timestamp() * 1000, line={"dash": "dot", "width": 1})

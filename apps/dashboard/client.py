@@ -42,7 +42,9 @@ class Api:
         try:
             answer = self._client.get(path, params=parameters, headers=headers)
         except httpx.HTTPError as error:
-            raise ApiError(f"The service does not answer ({type(error).__name__}). It may be starting again.") from error
+            raise ApiError(
+                f"The service does not answer ({type(error).__name__}). It may be starting again."
+            ) from error
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             raise ApiError("The service refused the token.")
         if answer.is_error:

@@ -54,12 +54,15 @@ def _header(about: dict[str, Any], health: dict[str, Any]) -> None:
     now = datetime.fromisoformat(about["now"])
     st.title(about["site"]["name"])
     st.caption(
-        f"{now:%Y-%m-%d %H:%M} UTC, {about['speed']:g} times real time. Mode **{about['mode']}**, policy {about['policy']}. "
+        f"{now:%Y-%m-%d %H:%M} UTC, {about['speed']:g} times real time. Mode **{about['mode']}**, "
+        f"policy {about['policy']}. "
         f"Heartbeats {health['heartbeats']}, readings kept {health['readings_acknowledged']:,}."
     )
     synthetic = [name for name, signal in about["signals"].items() if signal["synthetic"]]
     if synthetic:
-        st.info(f"Synthetic {' and '.join(synthetic)}: for trying out, not for reporting. Give files to use recorded ones.")
+        st.info(
+            f"Synthetic {' and '.join(synthetic)}: for trying out, not for reporting. Give files to use recorded ones."
+        )
     for problem in [*health["problems"], *health["heartbeat_errors"]]:
         st.error(problem)
 
@@ -157,7 +160,9 @@ def _decisions(api: Api) -> None:
         payload = json.loads(row["payload"])
         st.markdown(f"**{row['ts']:%H:%M}** {payload['reason']}")
         with st.expander(f"{len(payload['commands'])} commands, {len(payload['jobs'])} jobs considered"):
-            st.dataframe(pd.DataFrame(payload["commands"], columns=["point", "value", "unit", "reason"]), hide_index=True)
+            st.dataframe(
+                pd.DataFrame(payload["commands"], columns=["point", "value", "unit", "reason"]), hide_index=True
+            )
             st.dataframe(pd.DataFrame(payload["jobs"], columns=["job", "outcome", "reason"]), hide_index=True)
     with st.expander("What the guard said"):
         st.dataframe(api.query("verdicts", limit=50), hide_index=True, width="stretch")

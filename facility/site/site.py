@@ -103,7 +103,7 @@ class Roles(StrictModel):
 
 
 class Tariff(StrictModel):
-    """How a bill is made of energy, peak and fees. A part that is not known is left out, and the cost is then unknown."""
+    """How a bill is made of energy, peak and fees; a part that is not known makes the cost unknown."""
 
     energy_adder_usd_kwh: float | None = None  # network and taxes on top of the wholesale price
     demand_charge_usd_kw_month: float | None = None

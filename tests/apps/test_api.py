@@ -75,7 +75,9 @@ def test_health_needs_no_token_and_everything_else_does(client: httpx.Client) ->
     assert answers == dict.fromkeys(paths, 401)
 
 
-@pytest.mark.parametrize("given", ["Bearer wrong", "Bearer", "Basic eDp5", f"Bearer {TOKEN}x", "Bearer \u00fc".encode("latin-1")])
+@pytest.mark.parametrize(
+    "given", ["Bearer wrong", "Bearer", "Basic eDp5", f"Bearer {TOKEN}x", "Bearer \u00fc".encode("latin-1")]
+)
 def test_a_wrong_token_is_refused(client: httpx.Client, given: str | bytes) -> None:
     assert client.get("/v1/state", headers={"Authorization": given}).status_code == 401
 
@@ -96,7 +98,9 @@ def test_there_is_no_free_sql(client: httpx.Client) -> None:
     answer = client.get("/v1/query/select%201")
     assert answer.status_code == 404
     assert "series" in answer.json()["detail"]  # the names that there are
-    injected = client.get("/v1/query/series", params={"point": "x'; drop table readings; --", "start": START.isoformat()})
+    injected = client.get(
+        "/v1/query/series", params={"point": "x'; drop table readings; --", "start": START.isoformat()}
+    )
     assert pa.ipc.open_stream(injected.content).read_all().num_rows == 0
     assert client.get("/v1/query/latest").status_code == 200
 

@@ -39,7 +39,10 @@ def test_deaths_in_a_row_rest_longer_up_to_a_limit(tmp_path: Path) -> None:
 
 
 def test_stop_ends_a_child_that_will_not_listen(tmp_path: Path) -> None:
-    child = _child(tmp_path, "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)")
+    child = _child(
+        tmp_path,
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)",
+    )
     child.start()
     while "1" not in child.last_words():
         time.sleep(0.02)

@@ -40,7 +40,8 @@ def setpoints(batch: int, **changes: FloatArray | float) -> PlantAction:
         "economizer": 1.0,
         "chillers_on": 1.0,
         "tower_c": 11.0,
-    } | changes
+        **changes,
+    }
     return PlantAction(**{name: np.broadcast_to(np.asarray(value, float), (batch,)) for name, value in chosen.items()})
 
 

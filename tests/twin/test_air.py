@@ -54,6 +54,10 @@ def test_saturated_air_takes_more_heat_the_warmer_it_is() -> None:
     heat = saturation_specific_heat_j_kg_k(np.arange(-20.0, 35.0), 101_325.0)
     assert np.all(np.diff(heat) > 0)
     assert heat[0] > 1_006.0
+    warm, cold = (psychrolib.GetSatAirEnthalpy(t_c, 101_325.0) for t_c in (20.05, 19.95))
+    assert float(saturation_specific_heat_j_kg_k(np.array(20.0), 101_325.0)) == pytest.approx(
+        (warm - cold) / 0.1, rel=1e-6
+    )
 
 
 def test_envelope_counts_both_sides() -> None:

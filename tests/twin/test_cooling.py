@@ -66,8 +66,8 @@ def test_chiller_power_rises_with_lift_and_load() -> None:
         power = cooling.chiller_power_w(CHILLER, ONE, np.full(61, heat), np.full(61, 7.0), condenser)
         assert np.all(np.diff(power) >= 0)
         assert power[-1] > power[0]
-    heat = np.linspace(0.0, 70e3, 71)
-    power = cooling.chiller_power_w(CHILLER, ONE, heat, np.full(71, 7.0), np.full(71, 25.0))
+    heats = np.linspace(0.0, 70e3, 71)
+    power = cooling.chiller_power_w(CHILLER, ONE, heats, np.full(71, 7.0), np.full(71, 25.0))
     assert power[0] == 0.0
     assert np.all(np.diff(power) > 0)
 

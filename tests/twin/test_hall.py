@@ -212,7 +212,7 @@ def test_actions_are_named_setpoints() -> None:
 
 @pytest.mark.parametrize("name", SITES)
 def test_the_closed_form_root_obeys_every_machine_limit(name: str) -> None:
-    """Coil at most its conductance times (room - water); chillers at most their capacity; both setpoints never undershot."""
+    """Coil at most its conductance times (room - water); chillers at most their capacity; no setpoint undershot."""
     rng, hall_params, batch = np.random.default_rng(11), params(name), 4_000
     state = HallState(
         rng.uniform(10.0, 60.0, batch), rng.uniform(4.0, 40.0, batch), np.full((batch, hall_params.racks), 24.0)
