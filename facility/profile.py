@@ -185,7 +185,7 @@ def _copies(entry: Any) -> list[Any]:
 
 
 def _copy(entry: dict[str, Any], number: int, step: int) -> dict[str, Any]:
-    copy = {
+    copy: dict[str, Any] = {
         key: value.replace("{n}", str(number)) if isinstance(value, str) else value
         for key, value in entry.items()
         if key not in ("repeat", "step")

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from facility.records import FloatArray, Forecast, JobStatus
 
+DAY_S = 86400.0
+
 Slots = NDArray[np.intp]
 
 
@@ -30,12 +32,12 @@ class Choice:
 class SlotPlan:
     """Slots from now on with their forecast value, and the GPUs already given out in each."""
 
-    def __init__(self, forecast: Forecast, now: datetime, capacity_gpus: int) -> None:
-        """``forecast`` is cut to start with the slot that holds ``now``."""
+    def __init__(self, forecast: Forecast, now: datetime, capacity_gpus: int, fade_h: float = 0.0) -> None:
+        """``forecast`` is cut to start with the slot that holds ``now``; ``fade_h`` as in ``anchored``."""
         past = max(0, math.floor((now - forecast.start).total_seconds() / forecast.step_s))
         self.now = now
         self.step_s = forecast.step_s
-        self.value: FloatArray = forecast.value[past:]
+        self.value: FloatArray = anchored(forecast.value[past:], forecast.step_s, fade_h)
         self._cheapest_first: Slots = np.argsort(self.value, kind="stable")
         self._load = np.zeros(len(self.value))
         self._capacity = capacity_gpus
@@ -77,3 +79,19 @@ class SlotPlan:
 
     def _time(self, slot: int) -> datetime:
         return self.now + timedelta(seconds=slot * self.step_s)
+
+
+def anchored(value: FloatArray, step_s: float, fade_h: float) -> FloatArray:
+    """A forecast that repeats the last day, shifted to what is measured now; the shift fades with ``fade_h`` hours.
+
+    Persistence knows nothing of a level that has changed since yesterday: when wind fades, now looks dear against
+    yesterday's hours and waiting makes it worse. The first value is the measured one, the value a day on is yesterday's
+    at this time of day, so their difference is the change. Zero hours, or less than a day of forecast, shift nothing.
+    """
+    day = round(DAY_S / step_s)
+    if fade_h <= 0.0 or len(value) <= day:
+        return value
+    lead_h = np.arange(len(value)) * step_s / 3600.0
+    shifted = value + (value[0] - value[day]) * np.exp(-lead_h / fade_h)
+    shifted[0] = value[0]
+    return np.asarray(shifted)

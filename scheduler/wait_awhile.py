@@ -28,6 +28,7 @@ class WaitAwhileParams:
     margin_s: float = 4500.0  # laxity at which a job is forced to run
     min_run_s: float = 3600.0
     min_pause_s: float = 3600.0
+    fade_h: float = 0.0  # how long a change of level since yesterday is taken to last
     keep_running: float = 1.05  # a running job goes on up to this multiple of its threshold
 
 
@@ -62,7 +63,7 @@ class WaitAwhile:
             jobs.passing.extend(deferrable)
             note = "no carbon forecast: nothing is deferred"
         else:
-            self._plan(state, deferrable, SlotPlan(forecast, state.at, _gpus(state)), jobs)
+            self._plan(state, deferrable, SlotPlan(forecast, state.at, _gpus(state), self.params.fade_h), jobs)
         commands = _act(state, jobs)
         said = tuple(jobs.said.get(status.job.name) or _passing(status, commands) for status in state.jobs)
         return decision(self, state, commands, said, tuple(jobs.plans), note)

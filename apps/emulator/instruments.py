@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(slots=True)
@@ -21,9 +21,8 @@ class Sensor:
         """Take in the true value over ``dt_s``; the first call starts without lag."""
         if math.isnan(self.lagged):
             self.lagged = true
-        self.lagged += (true - self.lagged) * (1.0 - math.exp(-dt_s / self.tau_s)) if self.tau_s > 0 else 0.0
-        noisy = (self.lagged if self.tau_s > 0 else true) + rng.gauss(0.0, self.noise)
-        self.value = round(noisy / self.resolution) * self.resolution
+        self.lagged += (true - self.lagged) * (1.0 - math.exp(-dt_s / self.tau_s))
+        self.value = round((self.lagged + rng.gauss(0.0, self.noise)) / self.resolution) * self.resolution
 
 
 @dataclass(slots=True)
@@ -47,7 +46,7 @@ class Valve:
     position: float
     dead_band: float = 0.012
     travel_s: float = 90.0  # from shut to open
-    moving: bool = field(default=False)
+    moving: bool = False
 
     def drive(self, wanted: float, dt_s: float) -> float:
         """Move towards ``wanted``; returns the position."""

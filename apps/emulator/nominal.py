@@ -24,6 +24,7 @@ class Truth:
     # servers, each node
     gpus_per_node: int
     gpu_idle_w: float
+    gpu_max_w: float
     host_idle_w: float
     host_full_w: float
     node_fan_w: float  # at full speed
@@ -84,7 +85,7 @@ class Truth:
 
 _EXACT = frozenset(
     # Counts, and reference conditions of a rating: an error there is one of the rated figure.
-    "gpus_per_node racks nodes_per_rack crahs rated_chw_c rated_condenser_c head_pressure_c tower_wetbulb_c "
+    "gpus_per_node gpu_max_w racks nodes_per_rack crahs rated_chw_c rated_condenser_c head_pressure_c tower_wetbulb_c "
     "pdu_rated_w ups_rated_w psu_rated_w lighting_w chiller_min_load".split()
 )
 
@@ -109,6 +110,7 @@ def _servers(hall: Hall) -> dict[str, Any]:
     return {
         "gpus_per_node": node.gpu.per_node,
         "gpu_idle_w": node.gpu.idle_w,
+        "gpu_max_w": node.gpu.max_w,
         "host_idle_w": sum(part.idle_w for part in node.host),
         "host_full_w": NOMINAL_IT_SHARE * sum(part.full_w for part in node.host),
         "node_fan_w": node.fans.rated_w,
