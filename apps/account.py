@@ -88,7 +88,8 @@ def _slices_kwh(store: Store, points: tuple[str, ...], start: datetime, end: dat
 
 def _counter(store: Store, point: str, start: datetime, end: datetime) -> tuple[FloatArray, FloatArray]:
     """Seconds since ``start`` and the counter made monotone: a fall is a reset, and what came before it is kept."""
-    table = store.query("series", point=point, start=start, end=end)
+    until = end + timedelta(seconds=SLICE_S)  # the reading after the end closes the last slice
+    table = store.query("series", point=point, start=start, end=until)
     values = np.asarray(table["value"].to_pylist(), dtype=float)
     times = np.array([(stamp - start).total_seconds() for stamp in table["ts"].to_pylist() if stamp is not None])
     known = np.isfinite(values)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from apps.state_dir import StateDir, read_json, write_json
+from facility.clock import ScaledClock
 
 LOOK_S = 0.05  # wall seconds between looks at the file while the clock stands still
 
@@ -19,34 +20,30 @@ class SharedClock:
 
     def __init__(self, state: StateDir) -> None:
         self._state = state
-        self._epoch, self._wall_epoch, self._speed = self._load()
+        self._epoch, self._running = self._load()
 
-    def _load(self) -> tuple[datetime, float | None, float]:
+    def _load(self) -> tuple[datetime, ScaledClock | None]:
         content = read_json(self._state.clock)
-        return datetime.fromisoformat(content["sim_epoch"]), content["wall_epoch"], float(content["speed"])
-
-    @property
-    def speed(self) -> float:
-        """Seconds of this clock a wall second."""
-        return self._speed
+        epoch = datetime.fromisoformat(content["sim_epoch"])
+        if content["wall_epoch"] is None:
+            return epoch, None
+        return epoch, ScaledClock(epoch, content["wall_epoch"], float(content["speed"]))
 
     def now(self) -> datetime:
         """The time now; the epoch while the clock stands still."""
-        if self._wall_epoch is None:
-            return self._epoch
-        return self._epoch + timedelta(seconds=(time.time() - self._wall_epoch) * self._speed)
+        return self._epoch if self._running is None else self._running.now()
 
-    async def started(self) -> None:
+    async def started(self) -> ScaledClock:
         """Wait until somebody starts the clock."""
-        while self._wall_epoch is None:
-            self._epoch, self._wall_epoch, self._speed = self._load()
-            if self._wall_epoch is None:
+        while self._running is None:
+            self._epoch, self._running = self._load()
+            if self._running is None:
                 await asyncio.sleep(LOOK_S)
+        return self._running
 
     async def sleep(self, seconds: float) -> None:
         """Wait for ``seconds`` of this clock."""
-        await self.started()
-        await asyncio.sleep(seconds / self._speed)
+        await (await self.started()).sleep(seconds)
 
 
 def set_clock(state: StateDir, epoch: datetime, speed: float) -> None:

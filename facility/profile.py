@@ -173,7 +173,7 @@ class Profile(StrictModel):
 
 
 def _copies(entry: Any) -> list[Any]:
-    """``repeat = 24`` makes 24 points: ``{n}`` becomes 1 to 24, and an address grows by ``step`` registers each time."""
+    """``repeat = 24`` makes 24 points: ``{n}`` becomes 1 to 24, and the address grows by ``step`` registers a point."""
     if not isinstance(entry, dict) or "repeat" not in entry:
         return [entry]
     repeat, step = entry["repeat"], entry.get("step", 0)

@@ -69,7 +69,7 @@ _LIMIT = Parameter(_limit, "at most so many rows", 100)
 
 QUERIES: Mapping[str, Query] = {
     "latest": Query(
-        "SELECT point, arg_max(ts, ts) AS ts, arg_max(value, ts) AS value, any_value(unit) AS unit,"
+        "SELECT point, arg_max(ts, ts) AS ts, arg_max_null(value, ts) AS value, any_value(unit) AS unit,"
         " arg_max(quality, ts) AS quality, any_value(source) AS source"
         " FROM readings WHERE ts >= $start GROUP BY point ORDER BY point",
         "the newest reading of every point; value is null where the device had none",
@@ -98,7 +98,7 @@ QUERIES: Mapping[str, Query] = {
         " value - lag(value) OVER (PARTITION BY point ORDER BY ts) AS step"
         " FROM readings WHERE list_contains($point, point) AND ts >= $start AND ts < $end AND value IS NOT NULL"
         " AND quality = 'good')"
-        " SELECT point, any_value(unit) AS unit, sum(greatest(step, 0)) AS value, count(step) AS steps FROM steps"
+        " SELECT point, any_value(unit) AS unit, sum(CASE WHEN step > 0 THEN step WHEN step <= 0 THEN 0 END) AS value, count(step) AS steps FROM steps"
         " GROUP BY point ORDER BY point",
         "what energy counters counted; a fall is a reset and counts nothing; null with fewer than two readings",
         {"point": _POINTS, "start": _START, "end": _END},

@@ -58,18 +58,8 @@ class Store:
         """Open or make the file and own it; raises StoreLocked where another process does, else StoreError."""
         try:
             connection = duckdb.connect(str(path))
-        except duckdb.IOException as error:
-            if "lock" in str(error).lower():
-                hint = "one process owns the store: ask it through the API, or stop it first"
-                raise StoreLocked(
-                    f"another process has it open: {_holder(error)}", where=str(path), hint=hint
-                ) from error
-            raise StoreError(
-                f"cannot open: {_first_line(error)}", where=str(path), hint="check path and free space"
-            ) from error
         except duckdb.Error as error:
-            hint = "move the file away to begin anew; keep it for rescue"
-            raise StoreError(f"not a usable database: {_first_line(error)}", where=str(path), hint=hint) from error
+            raise _explain(path, error) from error
         for table in _TABLES:
             connection.execute(table)
         _lock_down(connection)
@@ -214,10 +204,15 @@ def _now_column(rows: int) -> pa.Array[Any]:
     return pa.array([datetime.now(UTC)] * rows, _STAMP)
 
 
-def _holder(error: Exception) -> str:
-    """DuckDB names the process that holds the lock in brackets or by PID, where the kernel tells."""
+def _explain(path: Path, error: duckdb.Error) -> StoreError:
+    """DuckDB tells in words alone why a file cannot be opened; where the kernel says, it names the process by PID."""
     text = _first_line(error)
-    return text[text.find("Conflicting lock") :] if "Conflicting lock" in text else text
+    if "Conflicting lock" in text:
+        holder = text[text.find("Conflicting lock") :].partition(". See also")[0]
+        hint = "one process owns the store: ask it through the API, or stop it first"
+        return StoreLocked(f"another process has it open: {holder}", where=str(path), hint=hint)
+    hint = "check path and free space; a damaged file: move it away to begin anew, and keep it for rescue"
+    return StoreError(f"cannot open: {text}", where=str(path), hint=hint)
 
 
 def _first_line(error: Exception) -> str:

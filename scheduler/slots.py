@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from facility.records import FloatArray, Forecast, JobStatus
 
-DAY_S = 86400.0
-
 Slots = NDArray[np.intp]
 
 
@@ -84,14 +82,15 @@ class SlotPlan:
 def anchored(value: FloatArray, step_s: float, fade_h: float) -> FloatArray:
     """A forecast that repeats the last day, shifted to what is measured now; the shift fades with ``fade_h`` hours.
 
-    Persistence knows nothing of a level that has changed since yesterday: when wind fades, now looks dear against
-    yesterday's hours and waiting makes it worse. The first value is the measured one, the value a day on is yesterday's
-    at this time of day, so their difference is the change. Zero hours, or less than a day of forecast, shift nothing.
+    Persistence knows nothing of a level that has changed since yesterday: when wind fades, the hours ahead look as they
+    did yesterday, and waiting for them makes it worse. The newest measured hour stands 23 h ahead in such a forecast;
+    yesterday's value at the same time of day is extrapolated from its first two hours. The difference is the change.
+    Zero hours, or less than a day of forecast, shift nothing.
     """
-    day = round(DAY_S / step_s)
+    hour = round(3600.0 / step_s)
+    day = 24 * hour
     if fade_h <= 0.0 or len(value) <= day:
         return value
-    lead_h = np.arange(len(value)) * step_s / 3600.0
-    shifted = value + (value[0] - value[day]) * np.exp(-lead_h / fade_h)
-    shifted[0] = value[0]
-    return np.asarray(shifted)
+    newest, hour_before_now = value[day - hour], 2.0 * value[0] - value[hour]
+    lead_h = 1.0 + np.arange(len(value)) * step_s / 3600.0
+    return np.asarray(value + (newest - hour_before_now) * np.exp(-lead_h / fade_h))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -19,19 +20,6 @@ from facility.site import load_site
 from scheduler.account import Row
 from scheduler.evaluate import BenchmarkConfig, benchmark, run_seeds
 from twin.bench import bench
-
-COLUMNS = (
-    "policy",
-    "it_kwh",
-    "facility_kwh",
-    "pue",
-    "effective_ci_g_kwh",
-    "carbon_kg",
-    "cost_usd",
-    "late_jobs",
-    "mean_wait_h",
-    "slowdown",
-)
 
 
 class Plant(StrEnum):
@@ -111,13 +99,16 @@ def _run(config: BenchmarkConfig, seeds: int, series: Path | None) -> list[Row]:
 
 
 def _show_rows(rows: list[Row]) -> None:
-    table = Table(*COLUMNS)
-    for row in rows:
-        values = [getattr(row, name) for name in COLUMNS]
-        table.add_row(
-            *("-" if value is None else f"{value:,.4g}" if isinstance(value, float) else str(value) for value in values)
-        )
-    console.print(table)
+    """One column a policy: a row has more figures than a terminal has columns."""
+    plain = [asdict(row) for row in rows]
+    table = Table("figure", *(row["policy"] for row in plain))
+    for name in (name for name in plain[0] if name not in ("policy", "spread")):
+        table.add_row(name, *(_cell(row[name]) for row in plain))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:,.5g}" if isinstance(value, float) else str(value)
 
 
 @app.command()
@@ -146,5 +137,5 @@ def _show(result: dict[str, Any], json: bool) -> None:
         return
     table = Table("figure", "value")
     for name, value in result.items():
-        table.add_row(name, f"{value:,.3g}" if isinstance(value, float) else f"{value}")
-    console.print(table)
+        table.add_row(name, _cell(value))
+    Console().print(table)

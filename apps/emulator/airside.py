@@ -99,14 +99,11 @@ class AirSide:
             rack.node_w = [power for power, _ in pairs]
             rack.airflow_m3_s = sum(flow for _, flow in pairs)
 
-    def coils(self, chw_c: float, flow_share: float, fouling: float, dt_s: float) -> float:
-        """Local loops and coils of all air handlers; returns the heat given to the water in W.
-
-        ``flow_share``: pump flow over demand, below 1 where the pump is at its limit.
-        """
+    def coils(self, chw_c: float, fouling: float, dt_s: float) -> float:
+        """Local loops and coils of all air handlers; returns the heat given to the water in W."""
         for crah in self.crahs:
             self._drive(crah, dt_s)
-            self._coil(crah, chw_c, flow_share, fouling, dt_s)
+            self._coil(crah, chw_c, fouling, dt_s)
         return sum(crah.coil_w for crah in self.crahs)
 
     def _drive(self, crah: CrahState, dt_s: float) -> None:
@@ -116,11 +113,11 @@ class AirSide:
         step = dt_s / 60.0  # the drive goes from standstill to full speed in a minute
         crah.fan += min(max(crah.fan_sp.value / 100.0 - crah.fan, -step), step)
 
-    def _coil(self, crah: CrahState, chw_c: float, flow_share: float, fouling: float, dt_s: float) -> None:
+    def _coil(self, crah: CrahState, chw_c: float, fouling: float, dt_s: float) -> None:
         truth, hot_c = self._truth, self.room.hot_c
         air_w_k = AIR_J_M3_K * truth.crah_airflow_m3_s * crah.fan
         opening = (VALVE_RANGE**crah.valve.position - 1.0) / (VALVE_RANGE - 1.0)
-        share = max(opening * flow_share, 1e-4)
+        share = max(opening, 1e-4)
         crah.water_kg_s = truth.chw_flow_kg_s / truth.crahs * share
         water_w_k = crah.water_kg_s * WATER_CP_J_KG_K
         ua = truth.coil_ua_w_k * (1.0 - fouling) / (0.6 * crah.fan**-0.75 + 0.4 * share**-0.7)
@@ -128,8 +125,8 @@ class AirSide:
         crah.coil_w += (wanted_w - crah.coil_w) * min(dt_s / COIL_LAG_S, 1.0)
         filter_drag = 1.0 + fouling
         speed = crah.fan
-        crah.fan_w = truth.crah_fan_w * filter_drag * (
-            FAN_LINEAR_SHARE * speed + (1.0 - FAN_LINEAR_SHARE) * speed**FAN_EXPONENT
+        crah.fan_w = (
+            truth.crah_fan_w * filter_drag * (FAN_LINEAR_SHARE * speed + (1.0 - FAN_LINEAR_SHARE) * speed**FAN_EXPONENT)
         )
         crah.supply_c = hot_c - (crah.coil_w - crah.fan_w) / air_w_k
 

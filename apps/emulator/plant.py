@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from apps.emulator.airside import AirSide, NodeLoad
@@ -43,8 +44,9 @@ class PlantState:
 class Plant:
     """The hall; ``step`` advances it by a few seconds."""
 
-    def __init__(self, truth: Truth) -> None:
+    def __init__(self, truth: Truth, seed: int = 0) -> None:
         self.truth = truth
+        self._rng = random.Random(seed)
         self.air = AirSide(truth)
         self.water = WaterSide(truth)
         self.state = PlantState()
@@ -63,9 +65,7 @@ class Plant:
         self._follow(setpoints, dt_s)
         self._sense_for_control(dt_s)
         air.loads(loads)
-        wanted_kg_s = sum(crah.water_kg_s for crah in air.crahs)
-        flow_share = min(self.truth.chw_flow_kg_s / max(wanted_kg_s, 1e-9), 1.0)
-        coil_w = air.coils(water.chiller.supply_c, flow_share, fouling, dt_s)
+        coil_w = air.coils(water.chiller.supply_c, fouling, dt_s)
         flow_kg_s = sum(crah.water_kg_s for crah in air.crahs)
         water.step(coil_w, flow_kg_s, setpoints.economizer_on, wetbulb_c(drybulb_c, rh_pct), fouling, dt_s)
         self._electricity()
@@ -87,8 +87,58 @@ class Plant:
         self.water.tower.basin_sp.follow(basin_c, dt_s)
 
     def _sense_for_control(self, dt_s: float) -> None:
-        # The local controllers' own sensors: their noise is drowned by the valve's stiction, so it is left out.
         for crah in self.air.crahs:
-            _lag(crah.control_sensor, crah.supply_c, dt_s)
-        _lag(self.water.chiller.control_sensor, self.water.chiller.supply_c, dt_s)
-        _lag(self.water.tower.control_sensor, self.water.tower.basin_c, dt_s)
+            crah.control_sensor.update(crah.supply_c, dt_s, self._rng)
+        self.water.chiller.control_sensor.update(self.water.chiller.supply_c, dt_s, self._rng)
+        self.water.tower.control_sensor.update(self.water.tower.basin_c, dt_s, self._rng)
+
+    def _electricity(self) -> None:
+        """Every power of this step by name, in W; ``facility`` is what the main meter sees."""
+        truth, water = self.truth, self.water
+        racks_w = [sum(rack.node_w) for rack in self.air.racks]
+        pdu_losses_w = [
+            truth.pdu_rated_w * (truth.pdu_fixed_share + truth.pdu_square_share * (rack_w / truth.pdu_rated_w) ** 2)
+            for rack_w in racks_w
+        ]
+        it_w, pdu_loss_w = sum(racks_w), sum(pdu_losses_w)
+        ups_w = it_w + pdu_loss_w
+        load = ups_w / truth.ups_rated_w
+        ups_loss_w = truth.ups_rated_w * (truth.ups_fixed_share + truth.ups_slope_share * load**1.3)
+        power = {"it": it_w, "pdu_loss": pdu_loss_w, "ups_output": ups_w, "ups_loss": ups_loss_w}
+        power |= {f"pdu-{i + 1}": sum(pair) for i, pair in enumerate(zip(racks_w, pdu_losses_w, strict=True))}
+        nodes_w = (node_w for rack in self.air.racks for node_w in rack.node_w)
+        power |= {f"node-{i + 1}": node_w for i, node_w in enumerate(nodes_w)}
+        power |= {f"crah-{i + 1}": crah.fan_w for i, crah in enumerate(self.air.crahs)}
+        power |= {"chiller": water.chiller.power_w, "chw_pump": water.chiller.pump_w}
+        power |= {"tower_fan": water.tower.fan_w, "cw_pump": water.tower.pump_w}
+        cooling_w = sum(crah.fan_w for crah in self.air.crahs) + sum(
+            power[part] for part in ("chiller", "chw_pump", "tower_fan", "cw_pump")
+        )
+        power["cooling"] = cooling_w
+        power["facility"] = ups_w + ups_loss_w + cooling_w + truth.lighting_w + truth.aux_w
+        self.power_w = power
+
+    def _count(self, dt_s: float) -> None:
+        energy = self.state.energy_j
+        for name, power_w in self.power_w.items():
+            energy[name] = energy.get(name, 0.0) + power_w * dt_s
+        energy["envelope"] = energy.get("envelope", 0.0) + self.air.envelope_w * dt_s
+        energy["rejected"] = energy.get("rejected", 0.0) + self.water.tower.rejected_w * dt_s
+        self.state.water_kg += self.water.tower.makeup_kg_s * dt_s
+        self.state.age_s += dt_s
+
+    def energy_wh(self, name: str) -> float:
+        """Energy counted since the start by name of ``power_w``; 0 before the first step."""
+        return self.state.energy_j.get(name, 0.0) / 3_600.0
+
+    def stored_j(self) -> float:
+        """Heat in all masses, from 0 C."""
+        return self.air.stored_j() + self.water.stored_j()
+
+    def balance_residual_j(self, stored_before_j: float) -> float:
+        """All heat that came in since the start, less what left and what is stored; ``stored_before_j`` at the start."""
+        energy = self.state.energy_j
+        aux_j = self.truth.aux_w * self.state.age_s
+        outside_j = energy["tower_fan"] + aux_j  # their heat never enters the hall or its water
+        came_j = energy["facility"] + energy["envelope"] - outside_j
+        return came_j - energy["rejected"] - (self.stored_j() - stored_before_j)

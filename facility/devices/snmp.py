@@ -6,11 +6,12 @@ import asyncio
 import warnings
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from facility.clock import Clock
 from facility.devices.base import ProfileDevice
-from facility.errors import DeviceError, DeviceTimeout
+from facility.errors import ConfigError, DeviceError, DeviceTimeout
 from facility.profile import Profile, ProfilePoint
 from facility.site import Device, SnmpAuth, resolve_secret
 
@@ -32,8 +33,32 @@ AUTH = {
 }
 PRIV = {"AES": hlapi.USM_PRIV_CFB128_AES, "AES256": hlapi.USM_PRIV_CFB256_AES}
 
-_Engines = dict[tuple[str, ...], Any]
+
+@dataclass(slots=True)
+class Shared:
+    """One SNMP engine, its sockets, and the devices that use it."""
+
+    engine: Any = field(default_factory=hlapi.SnmpEngine)
+    users: set[int] = field(default_factory=set)
+
+
+_Engines = dict[tuple[str, ...], Shared]
 _engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Engines] = weakref.WeakKeyDictionary()
+
+
+class Binding(hlapi.ObjectType):  # type: ignore[misc]  # pysnmp is not typed
+    """An OID and a value as they are: pysnmp would look for MIBs, compile and even fetch them, for unneeded names."""
+
+    def __init__(self, oid: str, value: Any = None) -> None:
+        super().__init__(hlapi.ObjectIdentity(oid))
+        self._pair = (hlapi.ObjectIdentifier(oid), hlapi.Null("") if value is None else value)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._pair[index]
+
+    def resolve_with_mib(self, *_: Any, **__: Any) -> Binding:
+        """Nothing is left to resolve."""
+        return self
 
 
 class SnmpDevice(ProfileDevice):
@@ -43,8 +68,10 @@ class SnmpDevice(ProfileDevice):
         super().__init__(device.name, profile, clock, "snmp")
         self._device = device
         self._settings = auth
-        self._secrets = _secrets(auth)
-        self._credentials = _credentials(auth, self._secrets)
+        secrets = _secrets(auth)
+        self._credentials = _credentials(auth, secrets)
+        # v3: an engine for each agent, for it remembers the agent's boots and time, and one pair of keys for a user name.
+        self._engine_key = secrets if auth.version == "2c" else (*secrets, device.host, str(device.port))
         self._target: Any = None
 
     async def _read_raw(self, wanted: Sequence[ProfilePoint]) -> list[float | None]:
@@ -56,8 +83,7 @@ class SnmpDevice(ProfileDevice):
 
     async def _get(self, oids: Sequence[str]) -> list[Any]:
         """Values in the order of ``oids``; an answer that does not fit one message is fetched in halves."""
-        bindings = [hlapi.ObjectType(hlapi.ObjectIdentity(oid)) for oid in oids]
-        status, values = await self._ask(hlapi.get_cmd, bindings, "read")
+        status, values = await self._ask(hlapi.get_cmd, [Binding(oid) for oid in oids], "read")
         if status == TOO_BIG and len(oids) > 1:
             middle = len(oids) // 2
             return await self._get(oids[:middle]) + await self._get(oids[middle:])
@@ -77,7 +103,7 @@ class SnmpDevice(ProfileDevice):
         if isinstance(current, NO_VALUE):
             raise DeviceError("the agent has no such object", where=f"{self.name}/{point.name}", hint=point.oid)
         value = _like(current, raw)
-        status, _ = await self._ask(hlapi.set_cmd, [hlapi.ObjectType(hlapi.ObjectIdentity(point.oid), value)], "write")
+        status, _ = await self._ask(hlapi.set_cmd, [Binding(point.oid, value)], "write")
         if status:
             said = ERRORS.get(status, f"error status {status}")
             raise DeviceError(f"write refused: {said}", where=f"{self.name}/{point.name}")
@@ -91,7 +117,10 @@ class SnmpDevice(ProfileDevice):
                     engine, self._credentials, target, self._context(), *bindings, lookupMib=False
                 )
         except TimeoutError as error:
+            self._start_over()
             raise self._timeout(operation) from error
+        if failure:
+            self._start_over()
         if isinstance(failure, errind.RequestTimedOut):
             raise self._timeout(operation)
         if failure:
@@ -110,11 +139,20 @@ class SnmpDevice(ProfileDevice):
         return hlapi.ContextData(contextName=self._settings.context.encode())
 
     def _engine(self) -> Any:
-        """One engine for an event loop and a set of keys: an engine knows one pair of keys for a user name."""
+        """The engine for our key in the running loop; never shared across loops."""
         engines = _engines.setdefault(asyncio.get_running_loop(), {})
-        if self._secrets not in engines:
-            engines[self._secrets] = hlapi.SnmpEngine()
-        return engines[self._secrets]
+        if self._engine_key not in engines:
+            engines[self._engine_key] = Shared()
+        shared = engines[self._engine_key]
+        shared.users.add(id(self))
+        return shared.engine
+
+    def _start_over(self) -> None:
+        """After a failure over v3: an agent that was restarted is not known again by an engine that knew it before."""
+        if self._settings.version == "3":
+            shared = _engines.get(asyncio.get_running_loop(), {}).pop(self._engine_key, None)
+            if shared is not None:
+                shared.engine.close_dispatcher()
 
     def _timeout(self, operation: str) -> DeviceTimeout:
         hint = "" if self._settings.version == "3" else "an agent does not answer a wrong community"
@@ -126,8 +164,16 @@ class SnmpDevice(ProfileDevice):
         return f"{self.name} (snmp v{self._settings.version} {self._device.host}:{self._device.port})"
 
     async def close(self) -> None:
-        """Forget the agent; does not release. The engine's sockets close with the last device of the loop."""
+        """Leave the engine, and close it where nobody else uses it; does not release."""
         self._target = None
+        engines = _engines.get(asyncio.get_running_loop(), {})
+        shared = engines.get(self._engine_key)
+        if shared is None:
+            return
+        shared.users.discard(id(self))
+        if not shared.users:
+            del engines[self._engine_key]
+            shared.engine.close_dispatcher()
 
 
 def _secrets(auth: SnmpAuth) -> tuple[str, ...]:
@@ -141,6 +187,10 @@ def _secrets(auth: SnmpAuth) -> tuple[str, ...]:
 def _credentials(auth: SnmpAuth, secrets: tuple[str, ...]) -> Any:
     if auth.version == "2c":
         return hlapi.CommunityData(secrets[1], mpModel=1)  # noqa: S508 - many PDUs speak nothing better
+    try:
+        import cryptography  # noqa: F401 - pysnmp takes AES from it and does not declare it
+    except ImportError as error:
+        raise ConfigError("SNMP v3 needs the package 'cryptography'", hint="pip install cryptography") from error
     return hlapi.UsmUserData(
         secrets[1],
         authKey=secrets[2],

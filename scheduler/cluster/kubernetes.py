@@ -1,8 +1,9 @@
 """Kubernetes Jobs that opted in by label: list them, suspend them, and resume those that we suspended.
 
-A Job takes part with the label ``eco-orchestrator.io/managed=true``. Suspending is a JSON patch of ``spec.suspend`` that tests
-resourceVersion and the old value, so that nobody's change is overwritten, and that records in the same patch who suspended and
-why. Only a Job that carries this mark is resumed. A Job that Kueue owns is never touched: Kueue uses ``spec.suspend`` itself.
+A Job takes part with the label ``eco-orchestrator.io/managed=true``. Suspending is a JSON patch of ``spec.suspend``
+that tests resourceVersion and the old value, so that nobody's change is overwritten, and that records in the same patch who
+suspended and why. Only a Job that carries this mark is resumed. A Job that Kueue owns is never touched: Kueue uses
+``spec.suspend`` itself.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class KubernetesJobs:
         self._batch = BatchV1Api(client)
         self.owner = owner
 
-    def list(self) -> tuple[KubernetesJob, ...]:
+    def managed(self) -> tuple[KubernetesJob, ...]:
         """Every managed Job of all namespaces; raises DeviceError where the server does not answer."""
         # Plain dicts: the client's models refuse whole lists for one unexpected field.
         answer = self._call(
@@ -69,7 +70,7 @@ class KubernetesJobs:
         return tuple(_job(item) for item in answer.get("items", []))
 
     def suspend(self, job: KubernetesJob, reason: str) -> None:
-        """Suspend a running Job as its owner; raises DeviceError where it has changed since, or is not ours to suspend."""
+        """Suspend a running Job; raises DeviceError where it has changed since, or must not be touched."""
         if job.suspend or job.is_finished or job.kueue_queue is not None:
             why = "it is owned by Kueue" if job.kueue_queue is not None else "it is suspended or finished already"
             raise DeviceError(f"will not suspend: {why}", where=job.where)
@@ -77,7 +78,7 @@ class KubernetesJobs:
         self._patch(job, True, [{"op": "add", "path": _path(key), "value": text} for key, text in marks.items()])
 
     def resume(self, job: KubernetesJob) -> None:
-        """Resume a Job that this owner suspended; raises DeviceError where somebody else did, or where it has changed."""
+        """Resume a Job that this owner suspended; raises DeviceError where it was another, or it has changed."""
         if not job.suspend or job.suspended_by != self.owner:
             raise DeviceError(f"will not resume: suspended by {job.suspended_by or 'somebody else'}", where=job.where)
         marks = [key for key in (SUSPENDED_BY, REASON) if key in job.annotations]

@@ -1,4 +1,4 @@
-"""A Modbus TCP server on libmodbus, for a second opinion: ``python -m tests.peers.libmodbus_server LIB PORT START HEX``.
+"""A Modbus TCP server on libmodbus: ``python -m tests.peers.libmodbus_server LIBRARY PORT START HEX``.
 
 Serves holding registers from START with the contents HEX, and nothing else: any other address is an illegal one.
 """
@@ -12,7 +12,7 @@ import sys
 class Mapping(ctypes.Structure):
     """modbus_mapping_t of libmodbus 3.1."""
 
-    _fields_ = [  # noqa: RUF012 - the form that ctypes wants
+    _fields_ = [
         ("nb_bits", ctypes.c_int),
         ("start_bits", ctypes.c_int),
         ("nb_input_bits", ctypes.c_int),

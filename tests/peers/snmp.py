@@ -53,9 +53,10 @@ def snmpsim(recordings: Path, scratch: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def snmpd(scratch: Path) -> Iterator[int]:
+def snmpd(scratch: Path, port: int | None = None) -> Iterator[int]:
     """net-snmp's agent with a SHA-256/AES user that may write and a community that may only read; yields its port."""
-    program, port = require_program("snmpd", "apt-get install snmpd"), free_port(SOCK_DGRAM)
+    program = require_program("snmpd", "apt-get install snmpd")
+    port = port or free_port(SOCK_DGRAM)
     configuration = scratch / "snmpd.conf"
     configuration.write_text(
         f"agentaddress udp:127.0.0.1:{port}\n"

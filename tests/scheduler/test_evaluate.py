@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import timedelta
 
@@ -27,21 +26,21 @@ from twin.forecast import issue_forecasts
 from twin.signals import Series, Signals
 from twin.traces import scale_trace
 
-FIELDS = (
-    "policy plant parking zone utilisation slack_h flexible it_kwh facility_kwh pue effective_ci_g_kwh flat_ci_g_kwh "
-    "cue_kg_kwh carbon_kg cost_usd water_l peak_kw kwh_per_job wh_per_step jobs late_jobs mean_wait_h slowdown "
-    "stretch_pct envelope_violation_min"
-).split()
+FIELDS = """
+policy plant parking zone utilisation slack_h flexible it_kwh facility_kwh pue effective_ci_g_kwh flat_ci_g_kwh
+cue_kg_kwh carbon_kg cost_usd water_l peak_kw kwh_per_job wh_per_step jobs late_jobs mean_wait_h slowdown
+stretch_pct envelope_violation_min
+"""
 
 
 @pytest.fixture(scope="module")
-def made() -> Iterator[Benchmark]:
-    yield benchmark_with(config(policies=("fcfs", "wait-awhile", "bound")), signals(), trace())
+def made() -> Benchmark:
+    return benchmark_with(config(policies=("fcfs", "wait-awhile", "bound")), signals(), trace())
 
 
 def test_rows_hold_every_field_and_come_in_the_order_asked(made: Benchmark) -> None:
     assert [row.policy for row in made.rows] == ["fcfs", "wait-awhile", "bound"]
-    assert set(FIELDS) <= set(asdict(made.rows[0]))
+    assert set(FIELDS.split()) <= set(asdict(made.rows[0]))
     json.dumps([asdict(row) for row in made.rows], allow_nan=False)
     assert made.rows[0].synthetic
     assert made.rows[2].it_kwh is None
@@ -85,7 +84,7 @@ def test_wait_awhile_saves_and_never_more_than_the_bound(made: Benchmark) -> Non
 
 
 def test_nothing_after_a_decision_can_change_it() -> None:
-    """A day of decisions from true signals and from signals whose every value from the decision's time on is corrupted."""
+    """A day of decisions, each made again from signals of which every later value is corrupted."""
     true = signals()
     hall = site().hall
     jobs = scale_trace(

@@ -133,7 +133,7 @@ def stamps(table: pl.DataFrame, path: Path, name: str) -> NDArray[np.int64]:
         offset = when.utcoffset()
         if offset is not None and offset.total_seconds() != 0:
             raise DataError(
-                f"{cell!r} is local time, {offset} from UTC, where UTC is expected",
+                f"{cell!r} is local time, {when:%z} from UTC, where UTC is expected",
                 where=f"{path}, line {table[LINE][row]}",
                 hint="convert the stamps to UTC before giving the file",
             )
