@@ -6,15 +6,17 @@ and its configuration locked, so that no query can read or write another file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from facility import queries
 from facility.errors import DataError, StoreError, StoreLocked
@@ -69,6 +71,7 @@ class Store:
         """Keep readings; returns how many, after they are on disk. Raises DataError for a table of another form."""
         table = _conform(readings) if isinstance(readings, pa.Table | pa.RecordBatch) else _table(readings)
         if table.num_rows:
+            table = table.set_column(table.column_names.index("value"), "value", _finite(table["value"]))
             self._insert("readings", table.append_column("received_at", _now_column(table.num_rows)))
         return int(table.num_rows)
 
@@ -112,7 +115,7 @@ class Store:
         """The answer to a named query; raises StoreError for an unknown one, wrong parameters, or too many rows."""
         query, bound = queries.bind(name, parameters)
         sql = query.sql if "LIMIT" in query.sql else f"{query.sql} LIMIT {queries.MAX_ROWS + 1}"
-        with self._connection.cursor() as cursor:
+        with _told_apart(f"query {name}"), self._connection.cursor() as cursor:
             answer: pa.Table = cursor.sql(sql, params=bound).to_arrow_table()
         if answer.num_rows > queries.MAX_ROWS:
             hint = "ask for a shorter time, fewer points or longer buckets"
@@ -130,7 +133,7 @@ class Store:
 
     def _insert(self, name: str, table: pa.Table) -> None:
         columns = ", ".join(table.column_names)
-        with self._writing, self._connection.cursor() as cursor:
+        with self._writing, _told_apart(f"append to {name}"), self._connection.cursor() as cursor:
             cursor.register("incoming", table)
             cursor.execute(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM incoming")  # noqa: S608 - names are ours
 
@@ -150,8 +153,17 @@ _VERDICTS = pa.schema(
 )
 
 
+@contextlib.contextmanager
+def _told_apart(where: str) -> Iterator[None]:
+    """Errors of the database as StoreError: a closed store, a full disk."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise StoreError(_first_line(error), where=where, hint="is the store open, and is there free space?") from error
+
+
 def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # GLOBAL: cursors have sessions of their own
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET enable_external_access = false")
@@ -198,6 +210,11 @@ def _check_values(table: pa.Table) -> None:
     strange = {str(value) for value in table["quality"].unique().to_pylist()} - _QUALITIES
     if strange:
         raise DataError(f"quality {sorted(strange)}", where="readings", hint=f"expected one of {sorted(_QUALITIES)}")
+
+
+def _finite(values: Any) -> Any:
+    """Null where a value is not a number or infinite: missing is missing, and would else spoil every mean."""
+    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
 
 
 def _now_column(rows: int) -> pa.Array[Any]:

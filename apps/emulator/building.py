@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from apps.emulator.airside import NodeLoad
 from apps.emulator.nominal import draw_truth
 from apps.emulator.plant import STEP_S, Plant, Setpoints
+from apps.emulator.persist import fill, restore, snapshot
 from apps.emulator.remote import RemoteControl
 from apps.emulator.sensing import Instruments, true_values
 from apps.emulator.world import World
-from facility.errors import EcoError
+from facility.errors import DataError, EcoError
 from facility.records import Job
 from facility.site import Hall
 from scheduler.cluster.codec import ClusterState
+from scheduler.cluster.curves import hall_curves
 from scheduler.cluster.emulated import EmulatedCluster
 
 log = logging.getLogger(__name__)
 
+FINISHED_KEPT = 200  # finished jobs in the saved state: nobody asks for older ones
 STEPS_A_CALL = 3_000  # a longer backlog is worked off in several calls, so that devices keep answering
 LOCAL_CRAH = {"supply_air_setpoint_c": 18.0, "fan_speed_setpoint_pct": 100.0}
 LOCAL_CHILLER = {"chw_supply_setpoint_c": 7.0, "economizer_enable_flag": 0.0}
@@ -63,7 +66,7 @@ class Building:
         self.cluster.advance(self.at)
         self._admit()
         loads = [
-            NodeLoad(node.mean_busy_w * self._busy_gpus(node.mean_busy_gpus), node.mean_busy_gpus, node.mean_idle_gpus)
+            NodeLoad(node.mean_busy_w, node.mean_busy_gpus, node.mean_idle_gpus)
             for node in self.cluster.gpu_power_w()
         ]
         drybulb_c, rh_pct = self.weather.at(self.at)
@@ -150,7 +153,7 @@ class Building:
                 f"outlet-{j + 1}/energy_wh": self._energy_wh(f"{device}/outlet-{j + 1}", f"node-{first + j + 1}")
                 for j in outlets
             }
-            return {"inlet_energy_wh": self._energy_wh(device, device), **energies}
+            return {"inlet-1/energy_wh": self._energy_wh(f"{device}/inlet-1", device), **energies}
         return {"battery_charge_pct": 100.0}
 
     def _energy_wh(self, meter: str, *parts: str) -> float:
@@ -176,21 +179,27 @@ class Building:
     def to_dict(self) -> dict[str, Any]:
         """The state as JSON types; jobs that have not come yet are left to the world's file."""
         cluster = self.cluster.to_dict()
-        cluster["finished"] = cluster["finished"][-200:]
+        cluster["finished"] = cluster["finished"][-FINISHED_KEPT:]
         return {
             "at": self.at.isoformat(),
             "seed": self.seed,
-            "plant": self.plant.to_dict(),
-            "remotes": {name: remote.to_dict() for name, remote in self.remotes.items()},
+            "plant": snapshot(self.plant),
+            "remotes": {name: asdict(remote) for name, remote in self.remotes.items()},
             "cluster": cluster,
         }
 
-    def restore(self, data: Mapping[str, Any]) -> None:
-        """Take over what ``to_dict`` gave; jobs of the world submitted until then are known already."""
-        self.at = datetime.fromisoformat(data["at"])
-        self.plant.restore(data["plant"])
-        for name, remote in self.remotes.items():
-            remote.restore(data["remotes"][name])
-        self._coming = [job for job in self._coming_all if job.submitted_at > self.at]
-        self.cluster = EmulatedCluster.from_dict(data["cluster"], hall_curves(self.hall))
-        self._sense()
+    @classmethod
+    def resumed(cls, hall: Hall, world: World, data: Mapping[str, Any]) -> Building:
+        """The building that ``to_dict`` described; raises DataError where that is not of this hall.
+
+        The world's jobs submitted until then are part of what was saved, or over.
+        """
+        try:
+            building = cls(hall, world, datetime.fromisoformat(data["at"]), data["seed"])
+            fill(building.plant, data["plant"])
+            for name, remote in building.remotes.items():
+                restore(remote, data["remotes"][name])
+            building.cluster = EmulatedCluster.from_dict(data["cluster"], hall_curves(hall))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"not a saved building of this hall: {error!r}", where="emulator.json") from error
+        return building

@@ -7,7 +7,6 @@ forgets what was written. Setpoints may be written first and enabled afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ENABLE, HEARTBEAT, TIMEOUT, ACTIVE = (
@@ -71,15 +70,6 @@ class RemoteControl:
             **{name: self.written.get(name, value) for name, value in self.local.items()},
             **{LOCAL + name: value for name, value in self.local.items()},
         }
-
-    def to_dict(self) -> dict[str, object]:
-        """The state as JSON types."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def restore(self, data: Mapping[str, object]) -> None:
-        """Take over what ``to_dict`` gave."""
-        for name in self.__slots__:
-            setattr(self, name, data[name])
 
     def _enable(self, wanted: bool, now_s: float) -> None:
         if not wanted:

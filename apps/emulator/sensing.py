@@ -103,7 +103,7 @@ def _rack_values(plant: Plant) -> dict[str, float]:
     values = {}
     for i, rack in enumerate(plant.air.racks):
         name = f"pdu-{i + 1}"
-        values[f"{name}/inlet_power_w"] = plant.power_w[name]
+        values[f"{name}/inlet-1/power_w"] = plant.power_w[name]
         values[f"{name}/rack_inlet_c"] = rack.inlet_c
         values[f"{name}/rack_inlet_rh_pct"] = relative_humidity_pct(rack.inlet_c, plant.state.dewpoint_c)
         for j, node_w in enumerate(rack.node_w):

@@ -70,7 +70,7 @@ class SnmpDevice(ProfileDevice):
         self._settings = auth
         secrets = _secrets(auth)
         self._credentials = _credentials(auth, secrets)
-        # v3: an engine for each agent, for it remembers the agent's boots and time, and one pair of keys for a user name.
+        # v3: an engine an agent, for it remembers the agent's boots and time, and one pair of keys for a user name.
         self._engine_key = secrets if auth.version == "2c" else (*secrets, device.host, str(device.port))
         self._target: Any = None
 

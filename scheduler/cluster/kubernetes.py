@@ -1,9 +1,9 @@
 """Kubernetes Jobs that opted in by label: list them, suspend them, and resume those that we suspended.
 
 A Job takes part with the label ``eco-orchestrator.io/managed=true``. Suspending is a JSON patch of ``spec.suspend``
-that tests resourceVersion and the old value, so that nobody's change is overwritten, and that records in the same patch who
-suspended and why. Only a Job that carries this mark is resumed. A Job that Kueue owns is never touched: Kueue uses
-``spec.suspend`` itself.
+that tests resourceVersion and the old value, so that nobody's change is overwritten, and that records in the same
+patch who suspended and why. Only a Job that carries this mark is resumed. A Job that Kueue owns is never touched:
+Kueue uses ``spec.suspend`` itself.
 """
 
 from __future__ import annotations
