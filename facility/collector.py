@@ -93,9 +93,14 @@ class Collector:
         return random.uniform(0.5 * longest, longest)
 
     def _is_newer(self, reading: Reading) -> bool:
-        """A replayed or buffering device may give the same row twice, or an old one after a new one."""
+        """A replayed or buffering device may give the same row twice, or an old one after a new one.
+
+        A reading from the future was stamped before the clock was set back: it must not outlast what is read now.
+        """
         known = self.latest.get(reading.point)
-        return known is None or reading.measured_at > known.measured_at
+        if known is None or known.measured_at > self._clock.now():
+            return True
+        return reading.measured_at > known.measured_at
 
     def _health(self, device: str, answered: bool, took_s: float) -> list[Reading]:
         now = self._clock.now()

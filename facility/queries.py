@@ -98,7 +98,8 @@ QUERIES: Mapping[str, Query] = {
         " value - lag(value) OVER (PARTITION BY point ORDER BY ts) AS step"
         " FROM readings WHERE list_contains($point, point) AND ts >= $start AND ts < $end AND value IS NOT NULL"
         " AND quality = 'good')"
-        " SELECT point, any_value(unit) AS unit, sum(CASE WHEN step > 0 THEN step WHEN step <= 0 THEN 0 END) AS value, count(step) AS steps FROM steps"
+        " SELECT point, any_value(unit) AS unit, sum(CASE WHEN step > 0 THEN step WHEN step <= 0 THEN 0 END) AS value,"
+        " count(step) AS steps FROM steps"
         " GROUP BY point ORDER BY point",
         "what energy counters counted; a fall is a reset and counts nothing; null with fewer than two readings",
         {"point": _POINTS, "start": _START, "end": _END},

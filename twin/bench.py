@@ -20,6 +20,7 @@ from twin.hall import HallFlows, HallInputs, HallParams, HallState, PlantAction,
 from twin.plant import PLANTS, PlantControl, plant_control
 from twin.power import node_it_w
 from twin.signals import read_weather
+from twin.workload import WORKLOADS, work_curve
 
 LOADS = (0.2, 0.4, 0.6, 0.8, 1.0)
 _STEPS_OF_WEATHER = 96  # the benchmark's day, 15 minutes each
@@ -30,7 +31,7 @@ class PartLoad:
     """A year (or whatever the weather spans) at one constant load."""
 
     plant: str
-    load: float  # share of the GPUs that are busy at full power
+    load: float  # share of the GPUs that are busy with training
     it_kw: float
     facility_kw: float
     pue: float  # energy over energy
@@ -42,12 +43,22 @@ class PartLoad:
 
 
 def uniform_inputs(params: HallParams, weather: Weather, load: float | FloatArray) -> HallInputs:
-    """Every node with the share ``load`` (one number, or (B,)) of its GPUs busy at full power, the rest idle."""
+    """Every node with the share ``load`` (one number, or (B,)) of its GPUs busy with training, the rest idle.
+
+    A busy GPU draws the mean of the reference workloads without a cap, as the benchmark's jobs do.
+    """
     busy = params.node.gpus * np.broadcast_to(np.asarray(load, dtype=np.float64), weather.wetbulb_c.shape)
-    node_w = node_it_w(params.node, busy * params.node.gpu_max_w, busy)
+    node_w = node_it_w(params.node, busy * training_gpu_w(params), busy)
     nodes = float(params.nodes_per_rack)
     rack_w = np.repeat((nodes * node_w)[:, None], params.racks, axis=1)
     return HallInputs(rack_w, np.full(rack_w.shape, nodes), weather)
+
+
+def training_gpu_w(params: HallParams) -> FloatArray:
+    """Mean draw of a GPU at work without a cap, over the reference workloads in equal parts, watts."""
+    limit_w = float(np.max(params.node.gpu_max_w))
+    draws = [work_curve(kind, limit_w).power_w(limit_w) for kind in WORKLOADS.values()]
+    return np.asarray(np.mean(draws))
 
 
 def settle(params: HallParams, control: PlantControl, inputs: HallInputs) -> tuple[PlantAction, HallFlows]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from apps.emulator.airside import NodeLoad
 from apps.emulator.nominal import draw_truth
-from apps.emulator.plant import STEP_S, Plant, Setpoints
 from apps.emulator.persist import fill, restore, snapshot
+from apps.emulator.plant import STEP_S, Plant, Setpoints
 from apps.emulator.remote import RemoteControl
 from apps.emulator.sensing import Instruments, true_values
 from apps.emulator.world import World
@@ -66,8 +66,7 @@ class Building:
         self.cluster.advance(self.at)
         self._admit()
         loads = [
-            NodeLoad(node.mean_busy_w, node.mean_busy_gpus, node.mean_idle_gpus)
-            for node in self.cluster.gpu_power_w()
+            NodeLoad(node.mean_busy_w, node.mean_busy_gpus, node.mean_idle_gpus) for node in self.cluster.gpu_power_w()
         ]
         drybulb_c, rh_pct = self.weather.at(self.at)
         self.plant.step(loads, self._setpoints(), drybulb_c, rh_pct)

@@ -11,7 +11,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from apps.emulator.registers import Unit, WriteRefusedError
 from facility.errors import EcoError
 
-READS, WRITES = (3, 4), (6, 16)  # holding and input registers show the same content
+READS, WRITES = (3, 4), (6, 16)  # holding and input registers show the same content; a write is echoed by a read
 
 
 async def start_modbus(units: Mapping[int, Unit], port: int, catch_up: Callable[[], None]) -> ModbusTcpServer:
@@ -21,7 +21,9 @@ async def start_modbus(units: Mapping[int, Unit], port: int, catch_up: Callable[
     try:
         await server.serve_forever(background=True)
     except RuntimeError as error:
-        raise EcoError(f"Modbus cannot listen: {error}", where=f"127.0.0.1:{port}", hint="is the port taken?") from error
+        raise EcoError(
+            f"Modbus cannot listen: {error}", where=f"127.0.0.1:{port}", hint="is the port taken?"
+        ) from error
     return server
 
 
@@ -32,7 +34,7 @@ def _device(unit_id: int, unit: Unit, catch_up: Callable[[], None]) -> SimDevice
         catch_up()
         if new is not None:
             return _write(unit, function, address, [int(word) for word in new])
-        if function not in READS:
+        if function not in READS + WRITES:
             return ExcCodes.ILLEGAL_FUNCTION
         for place, word in unit.words().items():
             registers[place - first] = word

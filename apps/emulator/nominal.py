@@ -83,10 +83,10 @@ class Truth:
         return self.racks * self.nodes_per_rack
 
 
+# Counts, and reference conditions of a rating: an error there is one of the rated figure.
 _EXACT = frozenset(
-    # Counts, and reference conditions of a rating: an error there is one of the rated figure.
-    "gpus_per_node gpu_max_w racks nodes_per_rack crahs rated_chw_c rated_condenser_c head_pressure_c tower_wetbulb_c "
-    "pdu_rated_w ups_rated_w psu_rated_w lighting_w chiller_min_load".split()
+    {"gpus_per_node", "gpu_max_w", "racks", "nodes_per_rack", "crahs", "pdu_rated_w", "ups_rated_w", "psu_rated_w"}
+    | {"lighting_w", "chiller_min_load", "rated_chw_c", "rated_condenser_c", "head_pressure_c", "tower_wetbulb_c"}
 )
 
 

@@ -18,8 +18,16 @@ UPS = (1, 3, 6, 1, 2, 1, 33, 1)
 SYSTEM = (1, 3, 6, 1, 2, 1, 1)
 NORMAL_STATE, SENSOR_TEMPERATURE, SENSOR_HUMIDITY = 4, 10, 11  # PDU2-MIB
 UPS_BATTERY_NORMAL, UPS_SOURCE_NORMAL = 2, 3  # RFC 1628
-MEASUREMENTS = {"current_a": (1, 3), "voltage_v": (4, 0), "power_w": (5, 0), "apparent_power_va": (6, 0), "power_factor": (7, 2), "energy_wh": (8, 0), "frequency_hz": (23, 1)}  # fmt: skip
-"""PDU2-MIB sensor type and decimal digits of each quantity, as a PX3-5493U-K2 reports them."""
+# PDU2-MIB sensor type and decimal digits of each quantity, as a PX3-5493U-K2 (firmware 4.2) reports them.
+MEASUREMENTS = {
+    "current_a": (1, 3),
+    "voltage_v": (4, 0),
+    "power_w": (5, 0),
+    "apparent_power_va": (6, 0),
+    "power_factor": (7, 2),
+    "energy_wh": (8, 0),
+    "frequency_hz": (23, 1),
+}
 
 
 def system_objects(name: str, description: str, identity: Oid, uptime_s: float) -> Objects:
@@ -86,11 +94,12 @@ def ups_objects(name: str, values: Mapping[str, float], uptime_s: float) -> Obje
         (2, 6, 0): 0,
         (2, 7, 0): values["temperature_c"],
         (3, 2, 0): 1,
-        **_line((3, 3, 1), (2, 3, 4, 5), values["input_power_w"]),
+        (3, 3, 1, 2, 1): 600,
+        **_line((3, 3, 1), 3, values["input_power_w"]),
         (4, 1, 0): UPS_SOURCE_NORMAL,
         (4, 2, 0): 600,
         (4, 3, 0): 1,
-        **dict(list(_line((4, 4, 1), (0, 2, 3, 4), values["output_power_w"]).items())[1:]),
+        **_line((4, 4, 1), 2, values["output_power_w"]),
         (4, 4, 1, 5, 1): values["load_pct"],
     }
     objects[(*UPS, 1, 1, 0)] = rfc1902.OctetString("Eco-Orchestrator")
@@ -98,8 +107,7 @@ def ups_objects(name: str, values: Mapping[str, float], uptime_s: float) -> Obje
     return objects | {(*UPS, *oid): rfc1902.Integer32(round(value)) for oid, value in integers.items()}
 
 
-def _line(table: Oid, columns: tuple[int, int, int, int], power_w: float) -> dict[Oid, float]:
-    """Frequency (0.1 Hz), voltage (V), current (0.1 A) and power (W) of line 1, each in its column."""
+def _line(table: Oid, first: int, power_w: float) -> dict[Oid, float]:
+    """Voltage (V), current (0.1 A) and power (W) of line 1, in three columns from ``first``."""
     current_a = power_w / (VOLTAGE_V * math.sqrt(3.0))
-    quantities = (600.0, VOLTAGE_V, current_a * 10.0, power_w)
-    return {(*table, column, 1): value for column, value in zip(columns, quantities, strict=True)}
+    return {(*table, first + i, 1): value for i, value in enumerate((VOLTAGE_V, current_a * 10.0, power_w))}

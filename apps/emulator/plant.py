@@ -59,7 +59,9 @@ class Plant:
         """Share lost to dirt by now; it starts from nothing and grows."""
         return FOULING_MAX * (1.0 - math.exp(-self.state.age_s / FOULING_S))
 
-    def step(self, loads: Sequence[NodeLoad], setpoints: Setpoints, drybulb_c: float, rh_pct: float, dt_s: float = STEP_S) -> None:  # fmt: skip
+    def step(
+        self, loads: Sequence[NodeLoad], setpoints: Setpoints, drybulb_c: float, rh_pct: float, dt_s: float = STEP_S
+    ) -> None:
         """Advance by ``dt_s`` (at most about 10 s, for stability) with one NodeLoad for each node."""
         air, water, fouling = self.air, self.water, self.fouling
         self._follow(setpoints, dt_s)
@@ -136,7 +138,7 @@ class Plant:
         return self.air.stored_j() + self.water.stored_j()
 
     def balance_residual_j(self, stored_before_j: float) -> float:
-        """All heat that came in since the start, less what left and what is stored; ``stored_before_j`` at the start."""
+        """All heat that came in since the start, less what left and what is stored in addition."""
         energy = self.state.energy_j
         aux_j = self.truth.aux_w * self.state.age_s
         outside_j = energy["tower_fan"] + aux_j  # their heat never enters the hall or its water

@@ -74,7 +74,9 @@ class _Mib(instrum.AbstractMibInstrumController):  # type: ignore[misc]  # pysnm
 class Agent:
     """One device's agent."""
 
-    def __init__(self, identity: str, listener: socket.socket, objects: Callable[[], Objects], keys: Keys, v2c: bool) -> None:  # fmt: skip
+    def __init__(
+        self, identity: str, listener: socket.socket, objects: Callable[[], Objects], keys: Keys, v2c: bool
+    ) -> None:
         """``identity`` makes the engine ID; ``listener`` is a bound UDP socket. Needs a running event loop."""
         digest = hashlib.sha256(identity.encode()).hexdigest()[:24]
         # RFC 3411: enterprise 20408 (pysnmp) with the first bit set, then format 5, octets.

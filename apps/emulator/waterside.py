@@ -72,7 +72,9 @@ class WaterSide:
     def _tower_w_k(self) -> float:
         return self._truth.tower_flow_kg_s * WATER_CP_J_KG_K
 
-    def step(self, coil_w: float, coil_kg_s: float, economizer_on: bool, wetbulb_c: float, fouling: float, dt_s: float) -> None:  # fmt: skip
+    def step(
+        self, coil_w: float, coil_kg_s: float, economizer_on: bool, wetbulb_c: float, fouling: float, dt_s: float
+    ) -> None:
         """Advance loop, chiller and tower by ``dt_s`` with the coils' heat and flow."""
         chiller, tower, truth = self.chiller, self.tower, self._truth
         chiller.flow_kg_s = min(max(coil_kg_s, MIN_FLOW * truth.chw_flow_kg_s), truth.chw_flow_kg_s)

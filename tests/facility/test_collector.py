@@ -1,4 +1,4 @@
-"""The collector: each device at its own pace, failures aside, nothing old passed for new."""
+"""The collector over devices that answer, hang, break and come back."""
 
 from __future__ import annotations
 
@@ -6,80 +6,134 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from facility.clock import WallClock
+import pytest
+
+from facility.clock import ManualClock, ScaledClock
 from facility.collector import Collector, Polled
 from facility.errors import DeviceError
 from facility.records import Point, Quality, Reading
 from tests.facility.memory import MemoryActuator
 
-NOW = datetime(2023, 6, 1, tzinfo=UTC)
+START = datetime(2023, 6, 1, tzinfo=UTC)
 
 
-class Moody(MemoryActuator):
-    """Answers as it is told: at once, never, with an error, or with an old row."""
+class Patient(MemoryActuator):
+    """A device that hangs while ``hangs`` is set, and says that it is broken while ``fails`` is."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__([Point(f"{name}/power_w", "power", "W", name)], {f"{name}/power_w": 1.0})
-        self.mood = "well"
-        self.polls = 0
-        self.at = NOW
+    hangs = False
+    fails = False
+    polls = 0
+
+    def __init__(self, name: str, clock: ManualClock | ScaledClock) -> None:
+        super().__init__([Point(f"{name}/x_c", "temperature", "degC", name)], {f"{name}/x_c": 20.0})
+        self.clock = clock
 
     async def read(self, points: Sequence[str] | None = None) -> list[Reading]:
         self.polls += 1
-        if self.mood == "silent":
+        if self.hangs:
             await asyncio.Event().wait()
-        if self.mood == "failing":
-            raise DeviceError("broken", where=self.name)
-        return [Reading(f"{self.name}/power_w", float(self.polls), "W", self.at, Quality.GOOD, self.name)]
+        if self.fails:
+            raise DeviceError("out of order", where=self.name)
+        point = f"{self.name}/x_c"
+        return [Reading(point, self.values[point], "degC", self.clock.now(), Quality.GOOD, self.name)]
 
 
-def _collector(*devices: Moody, poll_s: float = 0.01) -> tuple[Collector, list[Reading]]:
-    kept: list[Reading] = []
+class Sink:
+    """Keeps what it is given."""
 
-    async def sink(readings: list[Reading]) -> None:
-        kept.extend(readings)
+    def __init__(self) -> None:
+        self.readings: list[Reading] = []
 
-    return Collector([Polled(device, poll_s, 0.2) for device in devices], WallClock(), sink), kept
+    async def __call__(self, readings: list[Reading]) -> None:
+        self.readings += readings
+
+    def of(self, point: str) -> list[float | None]:
+        return [reading.value for reading in self.readings if reading.point == point]
 
 
-async def test_a_silent_device_does_not_delay_another() -> None:
-    silent, well = Moody("silent"), Moody("well")
-    silent.mood = "silent"
-    collector, kept = _collector(silent, well)
+async def test_a_device_that_hangs_delays_no_other_and_comes_back() -> None:
+    clock, sink = ScaledClock(START, _now(), 600.0), Sink()
+    good, bad = Patient("good", clock), Patient("bad", clock)
+    bad.hangs = True
+    collector = Collector([Polled(good, 30.0, 0.2), Polled(bad, 30.0, 0.2)], clock, sink)
     running = asyncio.create_task(collector.run())
-    while collector.latest.get("silent/health_up_flag") is None:
+    while good.polls < 10:
+        await asyncio.sleep(0.01)
+    assert "bad/x_c" not in collector.latest
+    bad.hangs = False
+    while "bad/x_c" not in collector.latest:
         await asyncio.sleep(0.01)
     running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    assert well.polls > 3 * silent.polls
-    assert collector.latest["silent/health_up_flag"].value == 0.0
-    assert collector.latest["well/health_up_flag"].value == 1.0
-    assert all(reading.point != "silent/power_w" for reading in kept)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert bad.polls < good.polls
+    assert 0.0 in sink.of("bad/health_up_flag")
+    assert set(sink.of("good/health_up_flag")) == {1.0}
 
 
-async def test_a_failing_device_keeps_its_last_reading_which_ages() -> None:
-    device = Moody("crah")
-    collector, _ = _collector(device)
-    (polled,) = collector._polled
+def _now() -> float:
+    import time
+
+    return time.time()
+
+
+async def test_a_failure_leaves_old_readings_to_age_and_restamps_nothing() -> None:
+    clock, sink = ManualClock(START), Sink()
+    device = Patient("d", clock)
+    collector = Collector([], clock, sink)
+    polled = Polled(device, 30.0, 1.0)
     assert await collector.poll(polled)
-    device.mood = "failing"
+    device.fails = True
+    clock.advance(90.0)
     assert not await collector.poll(polled)
-    state = collector.snapshot(NOW + timedelta(minutes=7))["crah/power_w"]
-    assert (state.value, state.age_s) == (1.0, 420.0)
-    assert not state.is_usable(300.0)
+    assert sink.of("d/x_c") == [20.0]
+    state = collector.snapshot(clock.now())["d/x_c"]
+    assert (state.value, state.age_s, state.measured_at) == (20.0, 90.0, START)
+    assert not state.is_usable(60.0)
+    assert collector.latest["d/health_up_flag"].value == 0.0
 
 
-async def test_the_same_row_twice_and_an_old_one_are_not_new() -> None:
-    device = Moody("replayed")
-    collector, kept = _collector(device)
-    (polled,) = collector._polled
-    for at in (NOW, NOW, NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)):
-        device.at = at
-        await collector.poll(polled)
-    values = [reading.value for reading in kept if reading.point == "replayed/power_w"]
-    assert values == [1.0, 4.0]
+async def test_a_row_that_was_already_read_is_not_kept_twice() -> None:
+    clock, sink = ManualClock(START), Sink()
+    device = Patient("d", clock)
+    collector = Collector([], clock, sink)
+    await collector.poll(Polled(device, 30.0, 1.0))
+    await collector.poll(Polled(device, 30.0, 1.0))
+    assert sink.of("d/x_c") == [20.0]
+    clock.advance(1.0)
+    await collector.poll(Polled(device, 30.0, 1.0))
+    assert sink.of("d/x_c") == [20.0, 20.0]
 
 
-def test_failures_spread_polls_up_to_a_limit() -> None:
-    assert Collector._spread(0) == 1.0
-    assert all(4.0 <= Collector._spread(9) <= 8.0 for _ in range(50))
+async def test_a_clock_that_is_set_back_does_not_freeze_what_is_known() -> None:
+    """Else an old value would stand, its age shown as nothing, until the clock is where it was."""
+    clock, sink = ManualClock(START), Sink()
+    device = Patient("d", clock)
+    collector = Collector([], clock, sink)
+    await collector.poll(Polled(device, 30.0, 1.0))
+    clock.advance(-3600.0)
+    device.values["d/x_c"] = 35.0
+    await collector.poll(Polled(device, 30.0, 1.0))
+    assert collector.snapshot(clock.now())["d/x_c"].value == 35.0
+
+
+async def test_a_failing_device_is_asked_less_and_less_often() -> None:
+    clock, sink = ManualClock(START), Sink()
+    device = Patient("d", clock)
+    device.fails = True
+    running = asyncio.create_task(Collector([Polled(device, 10.0, 1.0)], clock, sink).run())
+    for _ in range(400):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        clock.advance(1.0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert 5 <= device.polls <= 15  # 40 would be at every period
+
+
+def test_a_snapshot_of_the_past_is_not_of_negative_age() -> None:
+    clock = ManualClock(START)
+    collector = Collector([], clock, Sink())
+    collector.latest["a/x_c"] = Reading("a/x_c", 1.0, "degC", START, Quality.GOOD, "a")
+    assert collector.snapshot(START - timedelta(seconds=5))["a/x_c"].age_s == 0.0

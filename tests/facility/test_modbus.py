@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -142,7 +142,7 @@ def libmodbus(tmp_path: Path) -> Iterator[int]:
         yield port
 
 
-def libmodbus_server(library: str, port: int, scratch: Path):  # type: ignore[no-untyped-def]
+def libmodbus_server(library: str, port: int, scratch: Path) -> AbstractContextManager[object]:
     values = [0.0] * 35
     values[0:3], values[6:9], values[10:14] = (
         [230.1, 229.8, 231.0],

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -30,7 +31,8 @@ from facility.store import Store
 store = Store.open(Path(sys.argv[1]))
 start, kept = datetime(2023, 6, 1, tzinfo=UTC), 0
 while True:
-    batch = [Reading(f"p-{i}/x_w", float(kept + i), "W", start + timedelta(seconds=kept + i), Quality.GOOD, "t") for i in range(50)]
+    now = start + timedelta(seconds=kept)
+    batch = [Reading(f"p-{i}/x_w", float(kept), "W", now, Quality.GOOD, "t") for i in range(50)]
     kept += store.append_readings(batch)
     print(kept, flush=True)
 """
@@ -240,8 +242,8 @@ def test_too_many_rows_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch
         store.query("series", point=METER)
 
 
-def _table(**changes: object) -> pa.Table:
-    columns: dict[str, object] = {
+def _table(**changes: Any) -> pa.Table:
+    columns: dict[str, Any] = {
         "ts": pa.array([START], pa.timestamp("ms", "UTC")),
         "point": ["a/b_w"],
         "value": pa.array([1], pa.int64()),
@@ -250,7 +252,7 @@ def _table(**changes: object) -> pa.Table:
         "source": ["t"],
         **changes,
     }
-    return pa.table({name: column for name, column in columns.items() if column is not None})  # type: ignore[arg-type,misc]
+    return pa.table({name: column for name, column in columns.items() if column is not None})
 
 
 def test_a_table_or_batch_of_another_width_is_taken(store: Store) -> None:
