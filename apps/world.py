@@ -15,6 +15,7 @@ from twin.traces import scale_trace
 HISTORY_D = 8  # days of signal before the start that a synthetic world has, so that forecasts have a past
 FUTURE_D = 400
 SEED = 2024
+BACKLOG_H = 6.0
 
 
 def signals_of(sources: Sources, site: Site, start: datetime) -> Signals:
@@ -60,11 +61,14 @@ def first_start(sources: Sources, site: Site, now: datetime) -> datetime:
 
 
 def jobs_of(sources: Sources, site: Site, start: datetime, days: float, utilisation: float) -> tuple[Job, ...]:
-    """Jobs of an emulated run: the given trace or a synthetic one, scaled to the hall and to ``utilisation``."""
+    """Jobs of an emulated run: the given trace or a synthetic one, scaled to the hall and to ``utilisation``.
+
+    They begin to arrive ``BACKLOG_H`` before the run does, so that it does not begin with an empty hall.
+    """
     trace = read_trace(Path(sources.jobs)) if sources.jobs else synthetic_trace(SEED)
     return scale_trace(
         trace,
-        start=start,
+        start=start - timedelta(hours=BACKLOG_H),
         days=days,
         gpus_total=site.hall.gpus,
         utilisation=utilisation,

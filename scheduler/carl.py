@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ class PolicyArrays:
 
     def __post_init__(self) -> None:
         widths = [len(OBSERVATIONS), *(len(bias) for bias in self.biases)]
-        shapes = list(zip(widths, widths[1:], strict=False))
+        shapes = list(pairwise(widths))
         if [weight.shape for weight in self.weights] != shapes or widths[-1] != len(RESIDUALS):
             raise ConfigError(
                 f"layers of shape {[weight.shape for weight in self.weights]} are no network from "

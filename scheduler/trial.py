@@ -61,7 +61,7 @@ class World:
         return cls(
             start=start,
             weather=Weather.of(drybulb, rh, pressure_pa(signals.altitude_m)),
-            hour_utc=seconds / 3600.0 % 24.0,
+            hour_utc=np.asarray(seconds / 3600.0 % 24.0, dtype=np.float64),
             intensity_g_kwh=signals.carbon.window(start, end, STEP_S),
             **_public(signals.carbon, start, steps),
         )
@@ -70,6 +70,10 @@ class World:
     def split(self) -> int:
         """The first step that training never sees."""
         return int(len(self.hour_utc) * TRAIN_SHARE)
+
+    def when(self, index: int) -> datetime:
+        """The start of a step."""
+        return self.start + timedelta(seconds=STEP_S * index)
 
     def training_starts(self, count: int, rng: np.random.Generator) -> Index:
         """First steps of ``count`` random weeks that end before the split."""

@@ -116,6 +116,9 @@ class SnmpDevice(ProfileDevice):
                 failure, status, _, answer = await command(
                     engine, self._credentials, target, self._context(), *bindings, lookupMib=False
                 )
+        except asyncio.CancelledError:  # the caller's own deadline was the shorter one
+            self._start_over()
+            raise
         except TimeoutError as error:
             self._start_over()
             raise self._timeout(operation) from error

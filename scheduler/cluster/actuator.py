@@ -136,7 +136,8 @@ class JobActuator(ABC):
         """Close connections; does not release."""
 
     async def _set_running(self, job: str, wanted: bool, placement: Placement) -> None:
-        status = next((status for status in (await self.look()).jobs if status.job.name == job), None)
+        # As last seen: each write is read back, and that is a look.
+        status = next((status for status in self.last_state.jobs if status.job.name == job), None)
         is_running = status is not None and status.phase is JobPhase.RUNNING
         if status is not None and is_running == wanted:
             return  # commands may be repeated

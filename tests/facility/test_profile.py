@@ -92,8 +92,10 @@ def test_sentinels_and_limits_decide_on_quality() -> None:
     point = ProfilePoint(
         name="t_c", kind="temperature", unit="degC", scale=0.1, offset=-50.0, sentinels=(9999,), valid_max=60.0
     )
-    assert point.decode(730) == (pytest.approx(23.0), Quality.GOOD)
-    assert point.decode(1200) == (pytest.approx(70.0), Quality.UNCERTAIN)
+    for raw, value, quality in ((730, 23.0, Quality.GOOD), (1200, 70.0, Quality.UNCERTAIN)):
+        decoded = point.decode(raw)
+        assert decoded[0] == pytest.approx(value)
+        assert decoded[1] is quality
     for nothing in (9999, None, float("nan"), float("inf")):
         assert point.decode(nothing) == (None, Quality.BAD)
     assert point.encode(23.0) == pytest.approx(730)

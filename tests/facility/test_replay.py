@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def hall() -> Recording:
     return load_recording(shared("telemetry"))
 
 
-def make(folder: Path, rows: list[tuple[float, str, float | None, str]], points: str = POINTS) -> Path:
+def make(folder: Path, rows: Sequence[tuple[float, str, float | None, str]], points: str = POINTS) -> Path:
     """A recording of (minute, point, value, quality)."""
     frame = pl.DataFrame(
         {

@@ -3,7 +3,7 @@
 # which are missing; the tests that need them then skip with one line, or fail where CI=true.
 set -eu
 missing=""
-need() { # package, test that it is there
+need() { # packages, test that they are there
   package=$1
   shift
   "$@" >/dev/null 2>&1 || missing="$missing $package"
@@ -15,6 +15,7 @@ need snmp has snmpget
 need snmpd has snmpd
 need libmodbus5 library libmodbus.so.5
 need chromium has chromium
+need "gcc libc6-dev" has cc
 if [ -z "$missing" ]; then
   echo "test peers: all are installed"
   exit 0
