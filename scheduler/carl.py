@@ -147,7 +147,7 @@ class PolicyArrays:
                 )
         except FileNotFoundError as error:
             raise ConfigError("no such policy file", where=str(path), hint="train one with `eco train`") from error
-        except (KeyError, ValueError, OSError, AttributeError, zipfile.BadZipFile) as error:
+        except (KeyError, ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
             raise ConfigError(f"this is no policy file ({error})", where=str(path), hint="train it again") from error
 
 

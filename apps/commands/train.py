@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,10 +15,8 @@ from rich.table import Table
 from apps.commands.output import console, print_json
 from facility.errors import ConfigError, EcoError
 from facility.site import Site, load_site
+from scheduler.training_record import TrainingRecord
 from twin.signals import Signals, load_signals, synthetic_signals
-
-if TYPE_CHECKING:
-    from scheduler.training import TrainingRecord
 
 _NEEDED = ("gymnasium", "stable_baselines3", "torch")
 _SYNTHETIC_START = datetime(2021, 1, 1, tzinfo=UTC)

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # wall seconds between steps of the building where nobody asks
 LONGEST_GAP = timedelta(days=2)  # a saved building older than this is not resumed: too much would have to be made up
+LONGEST_LEAD = timedelta(hours=2)  # one that was stopped last may be ahead of the clock: it waits for it
 CLUSTER = "cluster"
 
 
@@ -69,7 +70,7 @@ class Emulator:
         jobs = read_json(self._config.jobs) if self._config.jobs else []
         world = read_world(read_json(self._state.world), jobs or [])
         now, saved = self._clock.now(), _read_saved(self._saved_path)
-        if saved is not None and now - LONGEST_GAP <= datetime.fromisoformat(saved["at"]) <= now:
+        if saved is not None and -LONGEST_LEAD <= now - datetime.fromisoformat(saved["at"]) <= LONGEST_GAP:
             try:
                 return Building.resumed(site.hall, world, saved)
             except DataError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from apps.emulator.instruments import PiLoop, Ramp, Sensor
@@ -106,7 +107,7 @@ class WaterSide:
         """Capacity loop of the chiller, cycling below its lowest step; heat taken and power drawn."""
         chiller, truth = self.chiller, self._truth
         seen_c = chiller.control_sensor.value
-        error = seen_c - chiller.chw_sp.value if seen_c == seen_c else 0.0
+        error = 0.0 if math.isnan(seen_c) else seen_c - chiller.chw_sp.value
         self._switch(error, dt_s)
         chiller.evaporator_w = chiller.power_w = 0.0
         if not chiller.running:
@@ -134,7 +135,7 @@ class WaterSide:
     def _reject(self, wetbulb_c: float, fouling: float, dt_s: float) -> None:
         chiller, tower, truth = self.chiller, self.tower, self._truth
         seen_c = tower.control_sensor.value
-        wanted = tower.loop.update(seen_c - tower.basin_sp.value, dt_s) if seen_c == seen_c else tower.fan
+        wanted = tower.fan if math.isnan(seen_c) else tower.loop.update(seen_c - tower.basin_sp.value, dt_s)
         wanted = wanted if tower.pump_w > 0.0 and wanted >= TOWER_MIN_SPEED else 0.0
         step = dt_s / 60.0
         tower.fan += min(max(wanted - tower.fan, -step), step)

@@ -115,7 +115,7 @@ class Emulator:
 @contextlib.contextmanager
 def _emulator(state: Path, running: bool = True) -> Iterator[Emulator]:
     directory = StateDir(state)
-    set_clock(directory, START, 600.0)
+    set_clock(directory, START, 200.0)
     job = Job("job-1", START, 8, 1e6, START + timedelta(days=99), True, WorkClass.COMPUTE_BOUND)
     world = {"start": START.isoformat(), "drybulb_c": [14.0] * 48, "rh_pct": [65.0] * 48, "jobs": [job_to_json(job)]}
     directory.world.write_text(json.dumps(world))

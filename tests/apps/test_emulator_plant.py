@@ -8,6 +8,7 @@ import math
 import random
 import statistics
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,10 @@ from apps.emulator.instruments import Sensor, Valve
 from apps.emulator.nominal import ERROR_SHARE, draw_truth, nominal
 from apps.emulator.plant import STEP_S, Plant, Setpoints
 from apps.emulator.remote import RemoteControl
+from apps.emulator.serve import Emulator, EmulatorConfig
 from apps.emulator.world import SyntheticClimate, World, read_world
+from apps.shared_clock import set_clock
+from apps.state_dir import StateDir, write_json
 from facility.errors import DataError
 from facility.records import Job, JobPhase, WorkClass
 from facility.site import load_site
@@ -190,6 +194,15 @@ def test_a_saved_building_goes_on_where_it_was() -> None:
     assert phases == {"late": JobPhase.QUEUED}
     assert again.truth()["energy_wh/it"] == pytest.approx(building.truth()["energy_wh/it"], rel=1e-4)
     assert again.truth()["chiller-1/chw_supply_effective_c"] == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize(("ahead_h", "is_resumed"), [(-60.0, False), (-1.0, True), (1.0, True), (5.0, False)])
+def test_a_saved_building_is_resumed_only_near_the_clock(tmp_path: Path, ahead_h: float, is_resumed: bool) -> None:
+    saved = Building(HALL, World(SyntheticClimate(), ()), START + timedelta(hours=ahead_h), 1)
+    state = StateDir(tmp_path)
+    set_clock(state, START, 60.0)
+    write_json(tmp_path / "emulator.json", saved.to_dict())
+    assert Emulator(EmulatorConfig(tmp_path)).building.at == (saved.at if is_resumed else START)
 
 
 def test_a_state_of_another_hall_is_refused() -> None:

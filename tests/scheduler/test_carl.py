@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facility.errors import ConfigError, DataError
+from apps.commands import train as command
+from facility.errors import ConfigError, DataError, EcoError
 from facility.site import load_site
 from scheduler.carl import OBSERVATIONS, RESIDUALS, PolicyArrays, corrected
 from scheduler.score import score
@@ -31,9 +32,7 @@ def signals(days: float = 60.0) -> Signals:
 
 def network(seed: int = 0, size: float = 0.3, base: str = "rule") -> PolicyArrays:
     rng, widths = np.random.default_rng(seed), (len(OBSERVATIONS), 8, len(RESIDUALS))
-    weights = tuple(
-        size * rng.standard_normal((a, b)).astype(np.float32) for a, b in pairwise(widths)
-    )
+    weights = tuple(size * rng.standard_normal((a, b)).astype(np.float32) for a, b in pairwise(widths))
     return PolicyArrays(weights, tuple(np.zeros(b, np.float32) for b in widths[1:]), base)
 
 
@@ -154,3 +153,15 @@ def test_a_policy_goes_only_where_it_can_be_written(tmp_path: Path) -> None:
     for out in (tmp_path / "carl.pt", tmp_path / "absent" / "carl.npz"):
         with pytest.raises(ConfigError):
             train(signals(), load_site().hall, steps=1, seed=0, out=out)
+
+
+def test_without_the_extra_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    with pytest.raises(EcoError, match=r"pip install 'eco-orchestrator\[train\]'"):
+        command.train(out=tmp_path / "carl.npz")
+
+
+def test_half_a_place_is_refused() -> None:
+    with pytest.raises(ConfigError, match="go together"):
+        command._signals([Path("carbon.csv")], None, load_site())
+    assert command._signals(None, None, load_site()).synthetic
