@@ -29,8 +29,8 @@ bench: $(VENV)/.core
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --upgrade pip
-	build/lock/bin/pip install --quiet '.[dev]'
-	build/lock/bin/pip freeze --exclude eco-orchestrator > constraints.txt
+	build/lock/bin/pip install --quiet '.[dev,train,ray]'
+	build/lock/bin/pip freeze --exclude eco-orchestrator | sed 's/+cpu$$//' > constraints.txt
 
 screenshot: $(VENV)/.dev
 	$(BIN)/python docs/screenshot.py

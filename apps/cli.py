@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from apps.commands import bench, run, site, up
+from apps.commands import bench, run, site, train, up
 from facility.errors import EcoError
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("run")(run.run)
+app.command("train")(train.train)
 app.add_typer(bench.app, name="bench")
 app.add_typer(site.app, name="site")
 
@@ -39,7 +41,7 @@ def main() -> None:
     except EcoError as error:
         if root_options["verbose"]:
             raise
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]eco:[/] {error}", highlight=False, markup=True)
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]eco:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
 
 

@@ -12,14 +12,13 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import uvicorn
-
 from apps.account import Summary, settle
 from apps.api import make_api
 from apps.assembly import Parts, assemble
 from apps.run_config import RunConfig, load_run
 from apps.shared_clock import SharedClock
 from apps.state_dir import StateDir, write_json
+from apps.web import guest_server
 from facility.clock import Clock, WallClock
 from facility.errors import EcoError
 from facility.records import Forecasts, Reading, State
@@ -130,9 +129,7 @@ class Service:
     @contextlib.asynccontextmanager
     async def _api(self) -> AsyncIterator[None]:
         app = make_api(self, self._state.token("api"))
-        config = uvicorn.Config(app, host="127.0.0.1", port=self._config.api_port, log_level="warning", lifespan="off")
-        server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        server = guest_server(app, self._config.api_port)
         serving = asyncio.create_task(server.serve())
         while not server.started and not serving.done():
             await asyncio.sleep(0.02)

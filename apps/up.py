@@ -83,6 +83,7 @@ class Up:
             finally:
                 for child in reversed(children):
                     child.stop()
+                self._keep_place()
             summary = read_json(self._state.summary)
         return summary if isinstance(summary, dict) else None
 

@@ -121,6 +121,7 @@ class Guard:
         now = state.points.get(command.point)
         if point.max_step is not None and now is not None and now.value is not None:
             nearest = min(max(value, now.value - point.max_step), now.value + point.max_step)
+            nearest = min(max(nearest, low), high)  # from outside its range a point is brought to the nearest end
             if nearest != value:
                 rule = "step"
                 detail = f"{value:g} is more than {point.max_step:g} {point.unit} from {now.value:g}"

@@ -21,8 +21,8 @@ from scheduler.executor import Backend, run_all
 from scheduler.rules import make_policy
 from scheduler.simulate import STEP_S, Progress, Surroundings, Task, Tracked, idle_to_busy_w, simulate
 from twin.plant import plant_control
-from twin.signals import Signals, load_signals
-from twin.traces import Trace, read_trace, scale_trace
+from twin.signals import SeriesReport, Signals, load_signals, report
+from twin.traces import Trace, TraceReport, read_trace, scale_trace_with_report
 
 BOUND = "bound"
 
@@ -45,6 +45,7 @@ class BenchmarkConfig:
     plant: Literal["legacy", "rule", "optimum"] = "legacy"
     seed: int = 0
     zone: str | None = None  # None: the carbon file's
+    fill_gaps: bool = False  # interpolate gaps of at most 3 h, and say so
 
     def __post_init__(self) -> None:
         if self.start.tzinfo is None:
@@ -61,6 +62,8 @@ class Benchmark:
 
     rows: tuple[Row, ...]
     series: pl.DataFrame
+    signals: tuple[SeriesReport, ...]  # what the files held
+    trace: TraceReport  # what was done to the trace to make jobs of it
 
 
 def run_benchmark(config: BenchmarkConfig, progress: Progress | None = None) -> list[Row]:
@@ -70,7 +73,10 @@ def run_benchmark(config: BenchmarkConfig, progress: Progress | None = None) -> 
 
 def benchmark(config: BenchmarkConfig, progress: Progress | None = None) -> Benchmark:
     """Rows and series; ``progress`` is told the share of the arrivals' window that is done."""
-    signals = load_signals(list(config.carbon), list(config.weather), list(config.price) or None, zone=config.zone)
+    prices = list(config.price) or None
+    signals = load_signals(
+        list(config.carbon), list(config.weather), prices, zone=config.zone, fill_gaps=config.fill_gaps
+    )
     return benchmark_with(config, signals, read_trace(config.jobs), progress)
 
 
@@ -79,7 +85,7 @@ def benchmark_with(
 ) -> Benchmark:
     """The same with signals and trace that are already there."""
     policies = [make_policy(name) for name in config.policies if name != BOUND]
-    task = _task(config, signals, trace)
+    task, trace_report = _task(config, signals, trace)
     runs, around = simulate(task, policies, progress)
     setting = Setting(
         plant=config.plant,
@@ -94,7 +100,12 @@ def benchmark_with(
     if BOUND in config.policies:
         rows[BOUND] = _bound_row(bound_of(task, runs, around), rows[policies[0].name])
     ordered = [rows[name] for name in config.policies]
-    return Benchmark(_compared(ordered, policies[0].name), pl.concat([series(run, around) for run in runs]))
+    return Benchmark(
+        rows=_compared(ordered, policies[0].name),
+        series=pl.concat([series(run, around) for run in runs]),
+        signals=tuple(report(one) for one in signals.series),
+        trace=trace_report,
+    )
 
 
 def bound_of(task: Task, runs: Sequence[Tracked], around: Surroundings) -> Bound:
@@ -152,11 +163,11 @@ def _is_figure(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _task(config: BenchmarkConfig, signals: Signals, trace: Trace) -> Task:
+def _task(config: BenchmarkConfig, signals: Signals, trace: Trace) -> tuple[Task, TraceReport]:
     if config.start.timestamp() % 3600.0:
         raise DataError("the benchmark starts on a full hour", where=str(config.start), hint="give a date")
     hall = config.site.hall
-    jobs = scale_trace(
+    jobs, done_to_trace = scale_trace_with_report(
         trace,
         start=config.start,
         days=config.days,
@@ -167,7 +178,7 @@ def _task(config: BenchmarkConfig, signals: Signals, trace: Trace) -> Task:
         seed=config.seed,
     )
     until = config.start + timedelta(days=config.days)
-    return Task(jobs, config.start, until, hall, plant_control(config.plant, hall), signals)
+    return Task(jobs, config.start, until, hall, plant_control(config.plant, hall), signals), done_to_trace
 
 
 def _bound_row(bound: Bound, like: Row) -> Row:

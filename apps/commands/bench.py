@@ -18,7 +18,7 @@ from apps.commands.output import console, parse_time, print_json
 from facility.errors import ConfigError
 from facility.site import load_site
 from scheduler.account import Row
-from scheduler.evaluate import BenchmarkConfig, benchmark, run_seeds
+from scheduler.evaluate import Benchmark, BenchmarkConfig, benchmark, run_seeds
 from twin.bench import bench
 
 
@@ -54,6 +54,9 @@ def schedulers(
     zone: Annotated[str | None, typer.Option(help="Refuse files of another zone.")] = None,
     seed: Annotated[int, typer.Option(help="Draws the jobs from the trace.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds; rows are means with their spread.")] = 1,
+    fill_gaps: Annotated[
+        bool, typer.Option("--fill-gaps", help="Interpolate gaps of at most 3 h, and say so.")
+    ] = False,
     series: Annotated[Path | None, typer.Option(metavar="OUT.parquet", help="Keep every step of every policy.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
@@ -75,27 +78,47 @@ def schedulers(
         plant=plant.value,
         seed=seed,
         zone=zone,
+        fill_gaps=fill_gaps,
     )
-    rows = _run(config, seeds, series)
+    rows, inputs = _run(config, seeds, series)
     if json:
-        print_json({"rows": [asdict(row) for row in rows]})
+        print_json({"rows": [asdict(row) for row in rows], "inputs": inputs})
     else:
         _show_rows(rows)
 
 
-def _run(config: BenchmarkConfig, seeds: int, series: Path | None) -> list[Row]:
+def _run(config: BenchmarkConfig, seeds: int, series: Path | None) -> tuple[list[Row], dict[str, Any] | None]:
+    """The rows, and what the files held; with several seeds each draws other jobs, so there is no one account of them."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("simulating", total=float(seeds))
         if seeds > 1:
-            bar = progress.add_task("seeds", total=seeds)
-            return run_seeds(config, seeds, done=lambda count: progress.update(bar, completed=count))
-        bar = progress.add_task("simulating", total=1.0)
+            return run_seeds(config, seeds, done=lambda count: progress.update(bar, completed=count)), None
         result = benchmark(config, lambda share: progress.update(bar, completed=share))
+    _report(result)
     if series is not None:
         draft = series.with_name(f".{series.name}.draft")
         result.series.write_parquet(draft, compression="zstd")
         draft.replace(series)
-    return list(result.rows)
+    return list(result.rows), {"signals": [asdict(one) for one in result.signals], "trace": asdict(result.trace)}
+
+
+def _report(result: Benchmark) -> None:
+    """What was read, on standard error: units, zones, gaps and findings belong beside every result."""
+    for one in result.signals:
+        span = f"{one.start:%Y-%m-%d} to {one.end:%Y-%m-%d}"
+        console.print(
+            f"{one.quantity} ({one.unit}), zone {one.zone}, {span}, {one.source}", highlight=False, markup=False
+        )
+        for finding in one.findings:
+            console.print(f"  {finding.level}: {finding.text}", highlight=False, markup=False)
+    trace = result.trace
+    console.print(
+        f"{trace.jobs} jobs of {trace.trace_jobs} in {trace.source}: utilisation {trace.utilisation:.3f},"
+        f" {trace.too_wide} too wide for the hall, {trace.shortened} cut to {trace.longest_s / 3600:.0f} h",
+        highlight=False,
+        markup=False,
+    )
 
 
 def _show_rows(rows: list[Row]) -> None:

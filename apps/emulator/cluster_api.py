@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any
 
-import uvicorn
 from fastapi import Body, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -79,17 +77,3 @@ async def _refused(_: Request, error: Exception) -> Response:
     status = 422 if isinstance(error, DataError) else 409
     parts = {name: getattr(error, name, "") for name in ("what", "where", "hint")}
     return JSONResponse({"error": parts}, status_code=status)
-
-
-class ClusterServer(uvicorn.Server):
-    """uvicorn in somebody else's event loop: signals are that one's business."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
-
-
-def make_server(app: FastAPI) -> ClusterServer:
-    """A server for ``serve(sockets=[...])``."""
-    return ClusterServer(uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.emulator.building import Building
-from apps.emulator.cluster_api import make_cluster_api, make_server
+from apps.emulator.cluster_api import make_cluster_api
 from apps.emulator.modbus import start_modbus
 from apps.emulator.objects import pdu_objects, ups_objects
 from apps.emulator.registers import MeterUnit, ProfileUnit, Unit
@@ -25,6 +25,7 @@ from apps.emulator.sockets import listen_tcp, listen_udp
 from apps.emulator.world import read_world
 from apps.shared_clock import SharedClock, set_clock, start_clock
 from apps.state_dir import StateDir, read_json, write_json
+from apps.web import guest_server
 from facility.errors import ConfigError, DataError
 from facility.profile import load_profile
 from facility.site import Site, load_site
@@ -104,7 +105,7 @@ class Emulator:
         listener = listen_tcp(before.get(CLUSTER, self._config.cluster_port))
         self._ports[CLUSTER] = listener.getsockname()[1]
         app = make_cluster_api(self.building, self._state.token(CLUSTER), self.catch_up, self._mark)
-        server = make_server(app)
+        server = guest_server(app)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
 
         async def close() -> None:

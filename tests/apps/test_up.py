@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from facility.profile import load_profile
+from facility.profile import ProfilePoint, load_profile
 from tests.apps.running import Running, eco_up, wait_for
 from tests.peers.require import require_program
 from tests.shared import shared
@@ -82,34 +82,36 @@ def _count(rows: list[dict[str, object]], name: str) -> int:
 
 
 def test_a_setpoint_written_by_mbpoll_is_seen_by_the_collector(tmp_path: Path) -> None:
-    mbpoll = require_program("mbpoll", "apt-get install mbpoll")
     with eco_up(tmp_path, "--no-ui", "--speed", "60") as running:
-        register, port = _address("emulated-crah", "supply_air_setpoint_c"), running.read("ports.json")["crah-1"]
         wait_for(lambda: running.get("/v1/state")["points"][SUPPLY_SETPOINT]["value"], "a reading")
-        reach = ["-m", "tcp", "-p", str(port), "-a", "1", "-t", "4:float", "-B", "-r", str(register + 1)]
-        done = subprocess.run([mbpoll, *reach, "-1", "127.0.0.1", "19.25"], capture_output=True, text=True, timeout=30)
-        assert done.returncode == 0, done.stdout + done.stderr
+        _mbpoll(running, "supply_air_setpoint_c", "19.25")
         wait_for(
             lambda: running.get("/v1/state")["points"][SUPPLY_SETPOINT]["value"] == 19.25, "the collector to see it"
         )
 
 
-def _address(profile: str, point: str) -> int:
-    found = next(entry for entry in load_profile(profile).point if entry.name == point)
-    assert found.address is not None
-    return found.address
+def _register(name: str) -> ProfilePoint:
+    return next(point for point in load_profile("emulated-crah").point if point.name == name)
 
 
-def _crah(running: Running, point: str) -> float:
-    """A register of crah-1, read by mbpoll: the emulated building as any other program sees it."""
+def _mbpoll(running: Running, name: str, *values: str) -> str:
+    """Read or write a register of crah-1 with mbpoll: the emulated building as any other program sees it."""
     mbpoll = require_program("mbpoll", "apt-get install mbpoll")
-    reference = _address("emulated-crah", point) + 1  # mbpoll counts from 1
-    reach = ["-m", "tcp", "-p", str(running.read("ports.json")["crah-1"]), "-a", "1", "-t", "4:float", "-B"]
+    point = _register(name)
+    assert point.address is not None
+    form = "4:float" if point.type == "float32" else "4"
+    reach = ["-m", "tcp", "-p", str(running.read("ports.json")["crah-1"]), "-a", "1", "-t", form, "-B", "-1"]
+    reference = str(point.address + 1)  # mbpoll counts from 1
     done = subprocess.run(
-        [mbpoll, *reach, "-r", str(reference), "-1", "127.0.0.1"], capture_output=True, text=True, timeout=30
+        [mbpoll, *reach, "-r", reference, "127.0.0.1", *values], capture_output=True, text=True, timeout=30
     )
-    found = re.search(r"\[\d+\]:\s*(-?[\d.]+)", done.stdout)
-    assert found is not None, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _crah(running: Running, name: str) -> float:
+    found = re.search(r"\[\d+\]:\s*(-?[\d.]+)", _mbpoll(running, name))
+    assert found is not None
     return float(found[1])
 
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from facility.errors import GuardError
 from facility.guard import Guard, GuardLimits
@@ -67,6 +69,29 @@ def test_each_rule(
 ) -> None:
     verdict = guard.check(command, state)
     assert (verdict.kind, verdict.rule, verdict.value) == (kind, rule, value)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    wanted=st.floats(),
+    measured=st.floats(min_value=-1e6, max_value=1e6),
+    age_s=st.floats(min_value=0.0, max_value=1e6),
+    quality=st.sampled_from(Quality),
+)
+def test_whatever_is_wanted_what_passes_is_within_range_and_step_of_a_fresh_reading(
+    guard: Guard, wanted: float, measured: float, age_s: float, quality: Quality
+) -> None:
+    verdict = guard.check(_want(wanted), _state(_point_state(measured, age_s, quality)))
+    if verdict.kind is VerdictKind.REJECTED:
+        assert verdict.value is None
+        return
+    assert verdict.value is not None
+    assert quality is Quality.GOOD
+    assert age_s <= 300.0
+    assert 15.0 <= verdict.value <= 27.0
+    # A device that stands outside the range is brought to its nearest end, however far that is.
+    nearest_allowed = min(max(measured, 15.0), 27.0)
+    assert abs(verdict.value - nearest_allowed) <= 2.0 + 1e-9
 
 
 @pytest.mark.parametrize("mode", [Mode.OFF, Mode.SHADOW, Mode.ADVISORY])

@@ -140,21 +140,24 @@ class Signals:
     altitude_m: float = 0.0
 
     @property
+    def series(self) -> tuple[Series, ...]:
+        """All that is known: carbon, dry bulb, humidity, and the price where there is one."""
+        return tuple(one for one in (self.carbon, self.drybulb, self.rh, self.price) if one is not None)
+
+    @property
     def synthetic(self) -> bool:
         """Whether any part of it was made up rather than measured."""
-        return any(
-            series.synthetic for series in (self.carbon, self.drybulb, self.rh, self.price) if series is not None
-        )
+        return any(one.synthetic for one in self.series)
 
     @property
     def start(self) -> datetime:
         """The first moment that every signal covers."""
-        return max(series.start for series in (self.carbon, self.drybulb, self.rh, self.price) if series is not None)
+        return max(series.start for series in self.series)
 
     @property
     def end(self) -> datetime:
         """The end of the span that every signal covers."""
-        return min(series.end for series in (self.carbon, self.drybulb, self.rh, self.price) if series is not None)
+        return min(series.end for series in self.series)
 
 
 @lru_cache(maxsize=64)
