@@ -88,7 +88,7 @@ def schedulers(
 
 
 def _run(config: BenchmarkConfig, seeds: int, series: Path | None) -> tuple[list[Row], dict[str, Any] | None]:
-    """The rows, and what the files held; with several seeds each draws other jobs, so there is no one account of them."""
+    """The rows, and what the files held; several seeds draw several sets of jobs, so there is no one account."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("simulating", total=float(seeds))
