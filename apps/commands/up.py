@@ -32,7 +32,7 @@ def up(
         datetime | None,
         typer.Option(parser=parse_time, metavar="TIME", help="Simulated time at which to begin, ISO, UTC."),
     ] = None,
-    site: Annotated[Path | None, typer.Option(help="A site file with [site] emulated = true.")] = None,
+    site: Annotated[Path | None, typer.Option(help="A site file that says emulated = true.")] = None,
     state: Annotated[Path | None, typer.Option(help="State directory.", show_default="XDG state directory")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON at the end.")] = False,
 ) -> None:
