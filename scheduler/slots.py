@@ -30,12 +30,12 @@ class Choice:
 class SlotPlan:
     """Slots from now on with their forecast value, and the GPUs already given out in each."""
 
-    def __init__(self, forecast: Forecast, now: datetime, capacity_gpus: int, fade_h: float = 0.0) -> None:
-        """``forecast`` is cut to start with the slot that holds ``now``; ``fade_h`` as in ``anchored``."""
+    def __init__(self, forecast: Forecast, now: datetime, capacity_gpus: int) -> None:
+        """``forecast`` is cut to start with the slot that holds ``now``."""
         past = max(0, math.floor((now - forecast.start).total_seconds() / forecast.step_s))
         self.now = now
         self.step_s = forecast.step_s
-        self.value: FloatArray = anchored(forecast.value[past:], forecast.step_s, fade_h)
+        self.value: FloatArray = forecast.value[past:]
         self._cheapest_first: Slots = np.argsort(self.value, kind="stable")
         self._load = np.zeros(len(self.value))
         self._capacity = capacity_gpus
@@ -77,20 +77,3 @@ class SlotPlan:
 
     def _time(self, slot: int) -> datetime:
         return self.now + timedelta(seconds=slot * self.step_s)
-
-
-def anchored(value: FloatArray, step_s: float, fade_h: float) -> FloatArray:
-    """A forecast that repeats the last day, shifted to what is measured now; the shift fades with ``fade_h`` hours.
-
-    Persistence knows nothing of a level that has changed since yesterday: when wind fades, the hours ahead look as they
-    did yesterday, and waiting for them makes it worse. The newest measured hour stands 23 h ahead in such a forecast;
-    yesterday's value at the same time of day is extrapolated from its first two hours. The difference is the change.
-    Zero hours, or less than a day of forecast, shift nothing.
-    """
-    hour = round(3600.0 / step_s)
-    day = 24 * hour
-    if fade_h <= 0.0 or len(value) <= day:
-        return value
-    newest, hour_before_now = value[day - hour], 2.0 * value[0] - value[hour]
-    lead_h = 1.0 + np.arange(len(value)) * step_s / 3600.0
-    return np.asarray(value + (newest - hour_before_now) * np.exp(-lead_h / fade_h))

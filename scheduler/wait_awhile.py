@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from facility.records import (
     Command,
     Decision,
-    Forecast,
     Forecasts,
     JobDecision,
     JobOutcome,
@@ -29,8 +28,6 @@ from scheduler.slots import Choice, SlotPlan
 from scheduler.words import clock, decision, start_commands, suspend_command
 from twin.signals import CARBON
 
-PERSISTENCE = "persistence"  # how the source of such a forecast begins
-
 
 @dataclass(frozen=True, slots=True)
 class WaitAwhileParams:
@@ -40,7 +37,6 @@ class WaitAwhileParams:
     margin_s: float = 4500.0  # laxity at which a job is forced to run
     min_run_s: float = 3600.0
     min_pause_s: float = 3600.0
-    fade_h: float = 12.0  # how long a change of level since yesterday is taken to last, with persistence only
     keep_running: float = 1.05  # a running job goes on up to this multiple of its threshold
 
 
@@ -75,7 +71,7 @@ class WaitAwhile:
             jobs.passing.extend(deferrable)
             note = "no carbon forecast: nothing is deferred"
         else:
-            self._plan(state, deferrable, SlotPlan(forecast, state.at, _gpus(state), self._fade_h(forecast)), jobs)
+            self._plan(state, deferrable, SlotPlan(forecast, state.at, _gpus(state)), jobs)
         commands = _act(state, jobs)
         said = tuple(jobs.said.get(status.job.name) or _passing(status, commands) for status in state.jobs)
         return decision(self, state, commands, said, tuple(jobs.plans), note)
@@ -110,10 +106,6 @@ class WaitAwhile:
             elif is_running:
                 jobs.stopping.append(status)
             jobs.said[status.job.name] = self._explain(status, state, choice, slots, jobs)
-
-    def _fade_h(self, forecast: Forecast) -> float:
-        """A forecast with a model of its own knows the level; one that repeats yesterday does not."""
-        return self.params.fade_h if forecast.source.startswith(PERSISTENCE) else 0.0
 
     def _runs_now(self, status: JobStatus, state: State, choice: Choice, value_now: float) -> bool:
         since_s = (state.at - (status.changed_at or status.job.submitted_at)).total_seconds()

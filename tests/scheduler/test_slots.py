@@ -3,10 +3,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
-import pytest
 
 from facility.records import Forecast, JobPhase, JobStatus
-from scheduler.slots import SlotPlan, anchored
+from scheduler.slots import SlotPlan
 from tests.scheduler.curves import START, job
 
 
@@ -45,14 +44,3 @@ def test_pauses_cost_slots_of_their_own() -> None:
 def test_a_window_beyond_the_forecast_is_served_in_proportion() -> None:
     slots = plan([1, 2, 3, 4])
     assert len(slots.choose(waiting(8, 6.0), 6 * 3600.0, 8 * 3600.0).slots) == 12
-
-
-def test_a_change_of_level_since_yesterday_shifts_persistence_and_fades() -> None:
-    yesterday = np.full(24 * 4 * 2, 100.0)
-    yesterday[23 * 4 : 24 * 4] = 150.0  # the newest measured hour, at its place a day on
-    shifted = anchored(yesterday, 900.0, 12.0)
-    assert shifted[0] == pytest.approx(100.0 + 50.0 * np.exp(-1.0 / 12.0))
-    assert shifted[48 * 4 - 1] == pytest.approx(100.0, abs=1.0)
-    assert anchored(yesterday, 900.0, 0.0) is yesterday
-    assert anchored(yesterday[:96], 900.0, 12.0) is not None
-    assert list(anchored(yesterday[:96], 900.0, 12.0)) == list(yesterday[:96])
