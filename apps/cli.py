@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from apps.commands import bench, run, site, train, up
+from apps.commands import bench, forecast, run, site, train, up
 from facility.errors import EcoError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("up")(up.up)
 app.command("run")(run.run)
 app.command("train")(train.train)
 app.add_typer(bench.app, name="bench")
+app.add_typer(forecast.app, name="forecast")
 app.add_typer(site.app, name="site")
 
 

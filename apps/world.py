@@ -12,7 +12,7 @@ from twin.signals import Signals, load_signals, read_electricity_maps, read_pric
 from twin.trace_files import read_trace, synthetic_trace
 from twin.traces import scale_trace
 
-HISTORY_D = 8  # days of signal before the start that a synthetic world has, so that forecasts have a past
+HISTORY_D = 60  # days of signal before the start that a synthetic world has, so that forecasts have a past and bands
 FUTURE_D = 400
 SEED = 2024
 BACKLOG_H = 6.0

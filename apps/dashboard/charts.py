@@ -21,8 +21,8 @@ def _layout(figure: go.Figure, title: str, unit: str) -> go.Figure:
         title={"text": title, "x": 0},
         yaxis_title=unit,
         height=300,
-        margin={"l": 10, "r": 10, "t": 48, "b": 10},
-        legend={"orientation": "h", "y": -0.2},
+        margin={"l": 10, "r": 10, "t": 48, "b": 40},
+        legend={"orientation": "h", "y": -0.3},
         hovermode="x unified",
     )
     return figure

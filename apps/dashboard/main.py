@@ -44,15 +44,15 @@ def live() -> None:
         about, state = api.get("/v1/about"), api.get("/v1/state")
         _header(about, api.get("/v1/health"))
         _meters(api, about, state)
-        _jobs(state)
         _decisions(api)
+        _jobs(state)
     except ApiError as error:
         st.warning(f"{error} This page tries again every {REFRESH_S:.0f} seconds.")
 
 
 def _header(about: dict[str, Any], health: dict[str, Any]) -> None:
     now = datetime.fromisoformat(about["now"])
-    st.title(about["site"]["name"])
+    st.title(f"Eco-Orchestrator: {about['site']['name']}")
     st.caption(
         f"{now:%Y-%m-%d %H:%M} UTC, {about['speed']:g} times real time. Mode **{about['mode']}**, "
         f"policy {about['policy']}. "
@@ -146,14 +146,15 @@ def _jobs(state: dict[str, Any]) -> None:
         for status in state["jobs"]
     ]
     if rows:
-        st.dataframe(pd.DataFrame(rows).sort_values(["phase", "deadline (UTC)"]), hide_index=True, width="stretch")
+        table = pd.DataFrame(rows).sort_values(["phase", "deadline (UTC)"], ascending=[False, True])
+        st.dataframe(table, hide_index=True, width="stretch")
     else:
         st.write("No jobs are waiting or running.")
 
 
 def _decisions(api: Api) -> None:
     st.subheader("Last decisions")
-    decisions = api.query("decisions", limit=8)
+    decisions = api.query("decisions", limit=5)
     if decisions.empty:
         st.write("None yet: the first comes at the next quarter of an hour.")
     for row in decisions.to_dict("records"):
