@@ -43,6 +43,7 @@ class Shared:
 
 
 _Engines = dict[tuple[str, ...], Shared]
+_LOOPBACK = ("127.0.0.1", "localhost")
 _engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Engines] = weakref.WeakKeyDictionary()
 
 
@@ -135,7 +136,10 @@ class SnmpDevice(ProfileDevice):
         if self._target is None:
             address = (self._device.host, self._device.port)
             # Two tries within the deadline: one lost datagram costs half of it.
-            self._target = await hlapi.UdpTransportTarget.create(address, self._device.deadline_s / 2, 1)
+            target = await hlapi.UdpTransportTarget.create(address, self._device.deadline_s / 2, 1)
+            if self._device.host in _LOOPBACK:
+                target.set_local_address(("127.0.0.1", 0))  # nothing of a local device is heard beyond this machine
+            self._target = target
         return self._target
 
     def _context(self) -> Any:
