@@ -27,6 +27,7 @@ from facility.store import Store
 log = logging.getLogger("eco.service")
 
 FLUSH_S = 0.2  # wall seconds; readings of this long share one durable commit
+TICKS_MISSED = 2.5  # after so many ticks without a decision the loop counts as stuck
 FIRST_READING_S = 20.0  # wall seconds to wait for every device to have been read once
 
 
@@ -163,10 +164,20 @@ class Service:
 
     async def _beat(self) -> None:
         while True:
-            commands = self._parts.heartbeat(self._heartbeats + 1)
-            self._heartbeat_errors = await self._parts.loop.guard.beat(commands)
-            self._heartbeats += 1
+            await self._beat_once()
             await self._clock.sleep(self._parts.site.control.heartbeat_s)
+
+    async def _beat_once(self) -> None:
+        """A loop that has stopped deciding must not hold its last setpoints either."""
+        now, last = self._clock.now(), self._parts.loop.last_decision
+        silent_s = 0.0 if last is None else (now - last.at).total_seconds()
+        if silent_s > TICKS_MISSED * self._parts.site.control.tick_s:
+            self._heartbeat_errors = [f"no heartbeat is sent: the last decision is {silent_s:.0f} s old"]
+            return
+        state = State(now, self._parts.loop.collector.snapshot(now))
+        commands = self._parts.heartbeat(self._heartbeats + 1)
+        self._heartbeat_errors = await self._parts.loop.guard.beat(commands, state)
+        self._heartbeats += 1
 
     async def _ticks(self) -> None:
         """Decide at every multiple of the tick; a tick that was overrun is skipped, never made up for."""

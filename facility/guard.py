@@ -91,12 +91,17 @@ class Guard:
             return None  # a job is in the state or unknown to its actuator; giving back is always allowed
         return self._blind(command, state) or self._stale(command, state)
 
-    def _blind(self, command: Command, state: State) -> Verdict | None:
+    def blindness(self, state: State) -> str:
+        """Why too little can be seen to be in command, in words; empty where enough is seen."""
         watch = self._limits.watch
         seen = [name for name in watch if name in state.points and state.points[name].is_usable(self._limits.max_age_s)]
         if not watch or len(seen) >= self._limits.watch_share * len(watch):
-            return None
-        return _rejected(command, "blind", f"only {len(seen)} of {len(watch)} watched readings are good and fresh")
+            return ""
+        return f"only {len(seen)} of {len(watch)} watched readings are good and fresh"
+
+    def _blind(self, command: Command, state: State) -> Verdict | None:
+        why = self.blindness(state)
+        return _rejected(command, "blind", why) if why else None
 
     def _stale(self, command: Command, state: State) -> Verdict | None:
         reading = state.points.get(command.point)
@@ -171,11 +176,15 @@ class Guard:
                 hint="check whether the point is locked locally or overridden",
             )
 
-    async def beat(self, commands: Iterable[Command]) -> list[str]:
+    async def beat(self, commands: Iterable[Command], state: State) -> list[str]:
         """Send heartbeats and time-outs to devices under control; returns the errors, in words.
 
-        A heartbeat carries no value of its own, so staleness does not apply: without it a device reverts by itself.
+        A heartbeat holds setpoints that were decided earlier. Who sees too little must not hold them: then none is
+        sent, and every device goes back to its own control when its time-out is over.
         """
+        why = self.blindness(state)
+        if why:
+            return [f"no heartbeat is sent: {why}"]
         errors = []
         for command in commands:
             actuator = self.owner(command.point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from facility.errors import DeviceError, DeviceTimeout
-from facility.records import Job, JobStatus, NodeStatus
+from facility.records import Job, JobStatus, NodeStatus, Point
 from scheduler.cluster.actuator import JobActuator
 from scheduler.cluster.codec import CapRequest, ClusterState, RunRequest, from_json, to_json
 from scheduler.placement import Placement
@@ -41,6 +42,11 @@ class RemoteCluster(JobActuator):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    @property
+    def points(self) -> Mapping[str, Point]:
+        """Two points for every unfinished job as last seen; none before the first look."""
+        return {} if self._last is None else super().points
 
     @property
     def last_state(self) -> ClusterState:

@@ -134,6 +134,14 @@ def test_a_new_guard_knows_what_a_crashed_one_wrote(guard: Guard, crah: MemoryAc
     assert Guard([crah], GuardLimits(), tmp_path / "written.json").left_over == {SETPOINT}
 
 
+def test_no_heartbeat_holds_setpoints_when_too_little_is_seen(guard: Guard, crah: MemoryActuator) -> None:
+    errors = asyncio.run(guard.beat([_want(18.0)], _state(inlets_known=0)))
+    assert "only 0 of 2 watched readings" in errors[0]
+    assert crah.writes == []
+    assert asyncio.run(guard.beat([_want(18.0)], _state())) == []
+    assert len(crah.writes) == 1
+
+
 def test_a_damaged_journal_is_an_error_that_says_what_to_do(crah: MemoryActuator, tmp_path: Path) -> None:
     (tmp_path / "written.json").write_text("{")
     with pytest.raises(GuardError, match="check the devices by hand"):

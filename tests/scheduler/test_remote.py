@@ -61,7 +61,8 @@ async def _drive() -> None:
     cluster = EmulatedCluster({"node-1": 8, "node-2": 8}, (), START, linear)
     async with remote(cluster) as client:
         with pytest.raises(DeviceError, match="not been read"):
-            _ = client.points
+            _ = client.last_state
+        assert client.points == {}
         await client.submit(job("a", gpus=12))
         jobs, nodes = await client.state()
         assert jobs == cluster.statuses()
