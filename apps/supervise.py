@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +16,16 @@ RESTART_AFTER_S = 2.0  # a process that died rests this long before it is starte
 RESTART_AFTER_MAX_S = 30.0
 STEADY_S = 60.0  # after this long without dying, the next death counts as a first one
 STOP_WITHIN_S = 15.0
+
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _end_with_parent() -> None:
+    """On Linux, ask for SIGTERM when the supervisor dies, so that even its kill -9 leaves nobody behind in control."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass(slots=True)
@@ -38,6 +50,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.environment},
+                preexec_fn=_end_with_parent,
                 start_new_session=True,  # an interrupt in the terminal reaches the supervisor alone
             )
         self.started_at, self.died_at = time.monotonic(), None

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from apps import supervise
 from apps.supervise import Child
+from tests.apps.running import wait_for
 
 
 def _child(tmp_path: Path, code: str) -> Child:
@@ -36,6 +40,30 @@ def test_deaths_in_a_row_rest_longer_up_to_a_limit(tmp_path: Path) -> None:
         child.deaths = deaths
         rests.append(child.rest_s())
     assert rests == [2.0, 4.0, 8.0, 30.0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    code = f"""
+import time
+from pathlib import Path
+from apps.supervise import Child
+from tests.apps.running import wait_for
+child = Child("child", ["sleep", "60"], Path({str(tmp_path / "child.log")!r}))
+child.start()
+print(child.process.pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        pid = int(supervisor.stdout.readline())
+        supervisor.kill()
+    wait_for(lambda: not _is_alive(pid), "the child's end")
+
+
+def _is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_stop_ends_a_child_that_will_not_listen(tmp_path: Path) -> None:
