@@ -14,6 +14,7 @@ from apps.world import signals_of
 from facility.clock import Clock
 from facility.collector import Collector, Polled
 from facility.devices import open_device
+from facility.errors import ConfigError
 from facility.guard import Guard, GuardLimits
 from facility.profile import Release, load_profile
 from facility.records import Actuator, Command, Reading
@@ -80,6 +81,9 @@ def assemble(
 ) -> Parts:
     """All parts of ``config``; raises EcoError with what to do where one of them cannot be had."""
     site = config.load_site()
+    if not site.device:
+        hint = "add a [[device]] table for each, as in data/site.toml; `eco site check` tries them"
+        raise ConfigError("no devices are configured: there is nothing to read", where=config.site, hint=hint)
     signals = signals_of(config.sources, site, config.start)
     store = Store.open(state.database)
     ports = read_json(state.ports) or {}

@@ -18,7 +18,7 @@ from apps.assembly import Parts, assemble
 from apps.run_config import RunConfig, load_run
 from apps.shared_clock import SharedClock
 from apps.state_dir import StateDir, write_json
-from apps.web import guest_server
+from apps.web import guest_server, listen_on
 from facility.clock import Clock, WallClock
 from facility.errors import EcoError
 from facility.records import Forecasts, Reading, State
@@ -130,14 +130,11 @@ class Service:
     @contextlib.asynccontextmanager
     async def _api(self) -> AsyncIterator[None]:
         app = make_api(self, self._state.token("api"))
-        server = guest_server(app, self._config.api_port)
-        serving = asyncio.create_task(server.serve())
+        server = guest_server(app)
+        listener = listen_on(self._config.api_port)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.02)
-        if serving.done():
-            raise EcoError(
-                "the API could not listen", where=f"127.0.0.1:{self._config.api_port}", hint="is the port taken?"
-            )
         address = {"url": f"http://127.0.0.1:{self._config.api_port}", "pid": os.getpid()}
         write_json(self._state.api, address)
         try:

@@ -129,7 +129,8 @@ class Store:
 
     def close(self) -> None:
         """Close the file and let go of it."""
-        self._connection.close()
+        with self._writing:  # an append in another thread is finished first
+            self._connection.close()
 
     def _insert(self, name: str, table: pa.Table) -> None:
         columns = ", ".join(table.column_names)
