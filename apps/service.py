@@ -28,6 +28,7 @@ log = logging.getLogger("eco.service")
 
 FLUSH_S = 0.2  # wall seconds; readings of this long share one durable commit
 TICKS_MISSED = 2.5  # after so many ticks without a decision the loop counts as stuck
+WIND_DOWN_S = 5.0  # wall seconds that tasks have to end before control is handed back without waiting for them
 FIRST_READING_S = 20.0  # wall seconds to wait for every device to have been read once
 
 
@@ -118,9 +119,14 @@ class Service:
         return _exit_code(tasks)
 
     async def _wind_down(self, tasks: list[asyncio.Task[Any]]) -> None:
+        self._parts.loop.collector.stop()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Control is handed back whatever becomes of the tasks. Their loops also end by the flag: a client library may
+        # swallow a cancellation.
+        _, late = await asyncio.wait(tasks, timeout=WIND_DOWN_S)
+        if late:
+            log.warning("%d tasks were slow to end", len(late))
         for error in await self._parts.loop.guard.hand_back():
             log.error("hand-back failed: %s", error)
         await self._commit()
@@ -150,7 +156,7 @@ class Service:
         self._pending.extend(readings)
 
     async def _flush(self) -> None:
-        while True:
+        while not self._stop.is_set():
             await asyncio.sleep(FLUSH_S)
             await self._commit()
 
@@ -160,7 +166,7 @@ class Service:
             self._acknowledged += await asyncio.to_thread(self.store.append_readings, batch)
 
     async def _beat(self) -> None:
-        while True:
+        while not self._stop.is_set():
             await self._beat_once()
             await self._clock.sleep(self._parts.site.control.heartbeat_s)
 
@@ -180,7 +186,7 @@ class Service:
         """Decide at every multiple of the tick; a tick that was overrun is skipped, never made up for."""
         await self._first_readings()
         tick_s = self._parts.site.control.tick_s
-        while True:
+        while not self._stop.is_set():
             due = next_multiple(self._clock.now(), tick_s)
             if self._config.until is not None and due > self._config.until:
                 await self._sleep_until(self._config.until)
@@ -192,7 +198,7 @@ class Service:
                 log.warning("%s", problem)
 
     async def _sleep_until(self, when: datetime) -> None:
-        while (left_s := (when - self._clock.now()).total_seconds()) > 0:
+        while not self._stop.is_set() and (left_s := (when - self._clock.now()).total_seconds()) > 0:
             await self._clock.sleep(left_s)
 
     async def _first_readings(self) -> None:

@@ -39,6 +39,7 @@ class Collector:
         self._clock = clock
         self._sink = sink
         self.latest: dict[str, Reading] = {}
+        self._is_stopping = False
 
     def snapshot(self, at: datetime) -> dict[str, PointState]:
         """Every point that was ever read, with its age at ``at``; a point never read is not there."""
@@ -53,8 +54,12 @@ class Collector:
             for name, reading in self.latest.items()
         }
 
+    def stop(self) -> None:
+        """Begin no further poll; a client library may swallow a cancellation, so that alone may not end it."""
+        self._is_stopping = True
+
     async def run(self) -> None:
-        """Poll until cancelled."""
+        """Poll until stopped or cancelled."""
         async with asyncio.TaskGroup() as group:
             for polled in self._polled:
                 group.create_task(self._poll_for_ever(polled))
@@ -80,7 +85,7 @@ class Collector:
 
     async def _poll_for_ever(self, polled: Polled) -> None:
         failures = 0
-        while True:
+        while not self._is_stopping:
             failures = 0 if await self.poll(polled) else failures + 1
             await self._clock.sleep(polled.poll_s * self._spread(failures))
 

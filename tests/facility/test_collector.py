@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from facility.clock import ManualClock, ScaledClock
+from facility.clock import ManualClock, ScaledClock, WallClock
 from facility.collector import Collector, Polled
 from facility.errors import DeviceError
 from facility.records import Point, Quality, Reading
@@ -137,3 +137,28 @@ def test_a_snapshot_of_the_past_is_not_of_negative_age() -> None:
     collector = Collector([], clock, Sink())
     collector.latest["a/x_c"] = Reading("a/x_c", 1.0, "degC", START, Quality.GOOD, "a")
     assert collector.snapshot(START - timedelta(seconds=5))["a/x_c"].age_s == 0.0
+
+
+class Deaf(MemoryActuator):
+    """Swallows a cancellation, as a client library may."""
+
+    async def read(self, points: Sequence[str] | None = None) -> list[Reading]:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise DeviceError("cancelled", where=self.name) from None
+        return []
+
+
+async def test_polling_ends_even_where_a_device_swallows_the_cancellation() -> None:
+    async def sink(_: list[Reading]) -> None:
+        return None
+
+    device = Deaf([Point("deaf/power_w", "power", "W", "deaf")], {"deaf/power_w": 1.0})
+    collector = Collector([Polled(device, 0.0, 30.0)], WallClock(), sink)
+    running = asyncio.create_task(collector.run())
+    await asyncio.sleep(0.05)
+    collector.stop()
+    running.cancel()
+    _, late = await asyncio.wait([running], timeout=10.0)
+    assert not late
