@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -60,7 +59,7 @@ class Up:
         self._say = say
         self._state = StateDir(options.state).create()
         self._site = self._emulated_site()
-        self._stop = threading.Event()
+        self._is_stopping = False  # a plain flag: an Event set in a signal handler can deadlock with its own wait
 
     def _emulated_site(self) -> Site:
         site = load_site(self._options.site)
@@ -184,14 +183,14 @@ class Up:
     def _await(self, child: Child, ready: Path) -> None:
         """Wait for the file that says a process listens; raises EcoError with its last words where it ends first."""
         deadline = time.monotonic() + READY_WITHIN_S
-        while not ready.exists() and not self._stop.is_set():
+        while not ready.exists() and not self._is_stopping:
             if child.exit_code is not None or time.monotonic() > deadline:
                 raise EcoError(f"it did not start:\n{child.last_words()}", where=child.name, hint=f"see {child.log}")
             time.sleep(LOOK_S)
 
     def _watch(self, children: list[Child]) -> None:
         service = children[1]
-        while not self._stop.is_set():
+        while not self._is_stopping:
             self._keep_place()
             if service.exit_code == 0 and self._state.summary.exists():
                 return
@@ -199,7 +198,7 @@ class Up:
                 event = child.keep_running()
                 if event:
                     self._say(event)
-            self._stop.wait(LOOK_S)
+            time.sleep(LOOK_S)
 
     def _keep_place(self) -> None:
         """Note how far the clock has come, for the next run in this directory."""
@@ -218,7 +217,7 @@ class Up:
     @contextlib.contextmanager
     def _stop_on_signals(self) -> Iterator[None]:
         def stop(*_: object) -> None:
-            self._stop.set()
+            self._is_stopping = True
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
