@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from apps.shared_clock import SharedClock
 from apps.state_dir import StateDir, write_json
 from apps.web import guest_server, listen_on
 from facility.clock import Clock, WallClock
-from facility.errors import EcoError
+from facility.errors import ConfigError, EcoError
 from facility.records import Forecasts, Reading, State
 from facility.store import Store
 
@@ -133,15 +134,24 @@ class Service:
         if self._config.until is not None and self._clock.now() >= self._config.until:
             write_json(self._state.summary, self.summary().to_json())
 
+    def _listen(self) -> socket.socket:
+        """The configured port; beside an emulated building any other where that was taken: api.json says which."""
+        try:
+            return listen_on(self._config.api_port)
+        except ConfigError:
+            if not self._parts.site.site.emulated:
+                raise
+            return listen_on(0)
+
     @contextlib.asynccontextmanager
     async def _api(self) -> AsyncIterator[None]:
         app = make_api(self, self._state.token("api"))
         server = guest_server(app)
-        listener = listen_on(self._config.api_port)
+        listener = self._listen()
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.02)
-        address = {"url": f"http://127.0.0.1:{self._config.api_port}", "pid": os.getpid()}
+        address = {"url": f"http://127.0.0.1:{listener.getsockname()[1]}", "pid": os.getpid()}
         write_json(self._state.api, address)
         try:
             yield

@@ -177,7 +177,7 @@ class Up:
         if page:
             url = read_json(self._state.root / "page.json")["url"]
             self._say(f"The twin: {url}")
-        self._say(f"API: http://127.0.0.1:{config.api_port}/v1 (token in {self._state.root / 'api.token'})")
+        self._say(f"API: {read_json(self._state.api)['url']}/v1 (token in {self._state.root / 'api.token'})")
         self._say(f"State, logs and ports: {self._state.root}. Stop with Ctrl-C.")
 
     def _await(self, child: Child, ready: Path) -> None:
