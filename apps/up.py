@@ -171,6 +171,8 @@ class Up:
         self._await(building, self._state.ports)
         service.start()
         self._await(service, self._state.api)
+        if self._is_stopping:
+            return  # stopped before everything listened: there is nothing to announce
         for child in page:
             child.start()
         start_clock(self._state)
