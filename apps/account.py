@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +34,7 @@ class Summary:
     it_kwh: float | None
     facility_kwh: float | None
     effective_ci_g_kwh: float | None
+    coverage_pct: float | None  # of the run's span, for which every meter has readings; energy and carbon are of it
     signals: str
 
     def to_json(self) -> dict[str, Any]:
@@ -41,12 +43,18 @@ class Summary:
 
 
 def settle(store: Store, roles: Roles, signals: Signals, run: str, start: datetime, end: datetime) -> Summary:
-    """Energy from the counters, carbon as energy x intensity of each quarter-hour, counts from the store."""
-    counts = store.counts(start)
-    facility_kwh = _slices_kwh(store, (roles.facility_energy_wh,), start, end)
-    it_kwh = _slices_kwh(store, roles.it_energy_wh, start, end)
-    carbon_kg = None if facility_kwh is None else _carbon_kg(facility_kwh, signals, start, end)
-    total, it = _total(facility_kwh), _total(it_kwh)
+    """Energy from the counters, carbon as energy x intensity of each quarter-hour, counts from the store.
+
+    All of it over the span for which every meter has readings: a meter that is read later than the others would
+    otherwise bias PUE.
+    """
+    counts = store.counts(run)
+    facility = _counters(store, run, (roles.facility_energy_wh,), start, end)
+    it = _counters(store, run, roles.it_energy_wh, start, end)
+    span = _common_span([*(facility or ()), *(it or ())], (end - start).total_seconds())
+    facility_kwh, it_kwh = _slices_kwh(facility, span), _slices_kwh(it, span)
+    carbon_kg = None if facility_kwh is None else _carbon_kg(facility_kwh, signals, start, span)
+    total, of_it = _total(facility_kwh), _total(it_kwh)
     return Summary(
         run=run,
         start=start.isoformat(),
@@ -56,54 +64,84 @@ def settle(store: Store, roles: Roles, signals: Signals, run: str, start: dateti
         verdicts={kind: counts[kind] for kind in ("accepted", "clipped", "rejected")},
         readings=counts["readings"],
         carbon_kg=carbon_kg,
-        pue=total / it if total is not None and it else None,
-        it_kwh=it,
+        pue=total / of_it if total is not None and of_it else None,
+        it_kwh=of_it,
         facility_kwh=total,
         effective_ci_g_kwh=1000.0 * carbon_kg / total if carbon_kg is not None and total else None,
+        coverage_pct=None if total is None or end <= start else 100.0 * span.length_s / (end - start).total_seconds(),
         signals="synthetic" if signals.carbon.synthetic else signals.carbon.source,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counter:
+    """One energy counter: seconds since the run's start, and Wh made monotone."""
+
+    at_s: FloatArray
+    count_wh: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Seconds since the run's start."""
+
+    first_s: float
+    last_s: float
+
+    @property
+    def length_s(self) -> float:
+        """How long it is; 0 where it is empty."""
+        return max(self.last_s - self.first_s, 0.0)
+
+    def edges_s(self) -> FloatArray:
+        """Edges of its quarter-hours, which are those of the run."""
+        inner = np.arange(np.floor(self.first_s / SLICE_S) + 1, np.ceil(self.last_s / SLICE_S)) * SLICE_S
+        return np.concatenate([[self.first_s], inner, [self.last_s]])
 
 
 def _total(slices_kwh: FloatArray | None) -> float | None:
     return None if slices_kwh is None else float(slices_kwh.sum())
 
 
-def _edges_s(start: datetime, end: datetime) -> FloatArray:
-    span_s = (end - start).total_seconds()
-    return np.append(np.arange(0.0, span_s, SLICE_S), span_s)
+def _common_span(counters: Sequence[Counter], run_s: float) -> Span:
+    first_s = max((counter.at_s[0] for counter in counters), default=0.0)
+    last_s = min((counter.at_s[-1] for counter in counters), default=0.0)
+    return Span(max(float(first_s), 0.0), min(float(last_s), run_s))
 
 
-def _slices_kwh(store: Store, points: tuple[str, ...], start: datetime, end: datetime) -> FloatArray | None:
-    """kWh of each quarter-hour over ``points`` together; None where one of them has fewer than two readings."""
-    total = np.zeros(max(len(_edges_s(start, end)) - 1, 0))
-    if not points or not all(points) or not total.size:
+def _slices_kwh(counters: Sequence[Counter] | None, span: Span) -> FloatArray | None:
+    """kWh of each quarter-hour of ``span`` over all counters; None where there is no span or a counter is missing."""
+    if counters is None or not span.length_s:
         return None
-    for point in points:
-        at_s, count_wh = _counter(store, point, start, end)
-        if at_s.size < 2:
-            return None
-        total += np.diff(np.interp(_edges_s(start, end), at_s, count_wh)) / 1000.0
-    return total
+    edges_s = span.edges_s()
+    steps_wh = [np.diff(np.interp(edges_s, counter.at_s, counter.count_wh)) for counter in counters]
+    return np.asarray(np.sum(steps_wh, axis=0) / 1000.0, dtype=float)
 
 
-def _counter(store: Store, point: str, start: datetime, end: datetime) -> tuple[FloatArray, FloatArray]:
-    """Seconds since ``start`` and the counter made monotone: a fall is a reset, and what came before it is kept."""
+def _counters(store: Store, run: str, points: Sequence[str], start: datetime, end: datetime) -> list[Counter] | None:
+    """Every counter, or None where one of them is not configured or has fewer than two readings."""
+    if not points or not all(points):
+        return None
+    counters = [_counter(store, run, point, start, end) for point in points]
+    return counters if all(counter.at_s.size >= 2 for counter in counters) else None
+
+
+def _counter(store: Store, run: str, point: str, start: datetime, end: datetime) -> Counter:
+    """A fall of the count is a reset: what came before it is kept."""
     until = end + timedelta(seconds=SLICE_S)  # the reading after the end closes the last slice
-    table = store.query("series", point=point, start=start, end=until)
+    table = store.query("series", point=point, start=start, end=until, run=run)
     values = np.asarray(table["value"].to_pylist(), dtype=float)
     times = np.array([(stamp - start).total_seconds() for stamp in table["ts"].to_pylist() if stamp is not None])
     known = np.isfinite(values)
     times, values = times[known], values[known]
-    if values.size < 2:
-        return times, values
     steps = np.clip(np.diff(values), 0.0, None)
-    return times, np.concatenate([[0.0], np.cumsum(steps)])
+    return Counter(times, np.concatenate([[0.0], np.cumsum(steps)]) if values.size else values)
 
 
-def _carbon_kg(slices_kwh: FloatArray, signals: Signals, start: datetime, end: datetime) -> float | None:
+def _carbon_kg(slices_kwh: FloatArray, signals: Signals, start: datetime, span: Span) -> float | None:
     """Settled afterwards with the published intensities; None where the signal does not cover the run."""
     try:
-        starts = [start + timedelta(seconds=float(edge)) for edge in _edges_s(start, end)[:-1]]
+        starts = [start + timedelta(seconds=float(edge)) for edge in span.edges_s()[:-1]]
         intensity_g_kwh = np.array([signals.carbon.at(when) for when in starts])
     except DataError:
         return None

@@ -6,6 +6,7 @@ named list with typed parameters.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -132,7 +133,7 @@ def _add_data(app: FastAPI, service: ServiceView, signed_in: list[Any]) -> None:
             table = pa.ipc.open_stream(body).read_all()
         except pa.ArrowInvalid as error:
             raise DataError(f"the body is no Arrow IPC stream: {error}", where="/v1/readings") from error
-        return {"acknowledged": service.store.append_readings(table)}
+        return {"acknowledged": await asyncio.to_thread(service.store.append_readings, table)}
 
 
 def _arrow(table: pa.Table) -> bytes:

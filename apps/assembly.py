@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -11,14 +12,16 @@ from apps.run_config import RunConfig
 from apps.state_dir import StateDir, read_json
 from apps.tick import Loop
 from apps.world import signals_of
+from facility.checks import GuardLimits
 from facility.clock import Clock
 from facility.collector import Collector, Polled
 from facility.devices import open_device
 from facility.errors import ConfigError
-from facility.guard import Guard, GuardLimits
+from facility.guard import Guard
+from facility.journal import Journal
 from facility.profile import Release, load_profile
-from facility.records import Actuator, Command, Reading
-from facility.site import Site
+from facility.records import Actuator, Command, Mode, Reading
+from facility.site import Device, Site
 from facility.store import Store
 from scheduler.cluster.remote import RemoteCluster
 from scheduler.joint import JointPolicy
@@ -27,6 +30,9 @@ from twin.plant import plant_control
 from twin.signals import Signals
 
 CLUSTER = "cluster"
+LOOPBACK = "127.0.0.1"
+TICKS_MISSED = 2.5  # setpoints that were not decided anew for so many ticks are held no longer
+SILENCE_S = 5.0  # wall seconds that a device's time-out lasts at least, however fast the clock runs
 
 
 @dataclass(slots=True)
@@ -38,21 +44,25 @@ class Parts:
     store: Store
     loop: Loop
     devices: tuple[Actuator, ...]
+    polled: tuple[Polled, ...]
+    speed: float = 1.0
     releases: dict[str, Release] = field(default_factory=dict)  # by device name, where control has a time-out
 
-    def all_read(self) -> bool:
-        """Whether every device has been polled at least once."""
-        latest = self.loop.collector.latest
-        return all(f"{device.name}/health_up_flag" in latest for device in self.devices)
+    async def read_all(self) -> None:
+        """Read every device once, each within its deadline."""
+        await asyncio.gather(*(self.loop.collector.poll(one) for one in self.polled))
 
-    def heartbeat(self, count: int) -> list[Command]:
-        """What keeps each device that was written under remote control: enable, time-out, and a count that moves."""
-        under_control = {point.split("/")[0] for point in self.loop.guard.left_over}
-        commands = []
-        for name, release in self.releases.items():
-            if name in under_control:
-                commands += _keep_alive(name, release, count, self.site.control.fallback_timeout_min)
-        return commands
+    def signs_of_life(self, count: int) -> dict[str, list[Command]]:
+        """By device: what keeps it under remote control, which are enable, time-out, and a count that moves."""
+        timeout_min = max(self.site.control.fallback_timeout_min, SILENCE_S * self.speed / 60.0)
+        return {name: self._keep_alive(name, release, count, timeout_min) for name, release in self.releases.items()}
+
+    def lost_control(self) -> list[str]:
+        """Devices that are held and report themselves that nobody commands them, in words."""
+        latest, held = self.loop.collector.latest, {point.split("/")[0] for point in self.loop.guard.left_over}
+        active = {name: f"{name}/{self.releases[name].active_point}" for name in sorted(held & set(self.releases))}
+        lost = [name for name, point in active.items() if point in latest and latest[point].value == 0.0]
+        return [f"{name} is back under its own control" for name in lost]
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,14 +76,17 @@ class Parts:
             await self.loop.cluster.close()
         self.store.close()
 
-
-def _keep_alive(name: str, release: Release, count: int, timeout_min: float) -> list[Command]:
-    reason = "keeps remote control; the device reverts by itself when this stops"
-    return [
-        Command(f"{name}/{release.timeout_point}", timeout_min, "min", reason),
-        Command(f"{name}/{release.release_point}", 1.0 - release.release_value, "1", reason),
-        Command(f"{name}/{release.heartbeat_point}", float(count % 60000), "1", reason),
-    ]
+    def _keep_alive(self, name: str, release: Release, count: int, timeout_min: float) -> list[Command]:
+        reason = "keeps remote control; the device reverts by itself when this stops"
+        timeout_point = f"{name}/{release.timeout_point}"
+        longest_min = next((device.points[timeout_point].max for device in self.devices if device.name == name), None)
+        commands = [Command(timeout_point, min(timeout_min, longest_min or timeout_min), "min", reason)]
+        if release.release_point:
+            commands += [
+                Command(f"{name}/{release.release_point}", 1.0 - release.release_value, "1", reason),
+                Command(f"{name}/{release.heartbeat_point}", float(count % 60000), "1", reason),
+            ]
+        return commands
 
 
 def assemble(
@@ -81,37 +94,80 @@ def assemble(
 ) -> Parts:
     """All parts of ``config``; raises EcoError with what to do where one of them cannot be had."""
     site = config.load_site()
+    _refuse_unsafe(config, site)
     if not site.device:
         hint = "add a [[device]] table for each, as in data/site.toml; `eco site check` tries them"
         raise ConfigError("no devices are configured: there is nothing to read", where=config.site, hint=hint)
-    signals = signals_of(config.sources, site, config.start)
-    store = Store.open(state.database)
-    ports = read_json(state.ports) or {}
-    devices = tuple(open_device(device, clock, port=ports.get(device.name)) for device in site.device)
+    signals = signals_of(config.sources, site, config.start, year=config.start.year)
+    journal = Journal(state.journal, site.site.name)
+    ports = _ports(site, state)
+    devices = tuple(_open(device, site, clock, ports) for device in site.device)
     cluster = _cluster(site, state, ports)
     guarded: tuple[Actuator, ...] = devices if cluster is None else (*devices, cluster)
-    limits = GuardLimits(max_age_s=site.control.max_age_s, watch=site.roles.rack_inlet_c)
-    polled = [
+    polled = tuple(
         Polled(device, settings.poll_s, settings.deadline_s)
         for device, settings in zip(devices, site.device, strict=True)
-    ]
+    )
+    jobs, plant = make_policy(site.control.policy), plant_control(site.control.plant, site.hall)
+    store = Store.open(state.database, config.run)
     loop = Loop(
         collector=Collector(polled, clock, sink),
         cluster=cluster,
         signals=signals,
-        policy=JointPolicy(make_policy(site.control.policy), plant_control(site.control.plant, site.hall), site.roles),
-        guard=Guard(guarded, limits, state.journal),
+        policy=JointPolicy(jobs, plant, site.roles, site.control.max_age_s),
+        guard=Guard(guarded, _limits(site), journal, config.mode),
         store=store,
         mode=config.mode,
     )
-    return Parts(site, signals, store, loop, devices, _releases(site))
+    return Parts(site, signals, store, loop, devices, polled, config.speed, _releases(site))
+
+
+def _refuse_unsafe(config: RunConfig, site: Site) -> None:
+    """Only an emulated site is commanded, and none whose rack inlets are not watched."""
+    if config.mode is not Mode.ACTIVE:
+        return
+    if not site.site.emulated:
+        raise ConfigError("mode active is for an emulated site", where=config.site, hint="run it in shadow")
+    if not site.roles.rack_inlet_c:
+        raise ConfigError(
+            "mode active needs rack inlet temperatures to watch",
+            where=config.site,
+            hint="name their points in [roles] rack_inlet_c",
+        )
+
+
+def _ports(site: Site, state: StateDir) -> dict[str, int]:
+    """Where the emulated devices listen; real ones are where the site file says."""
+    return dict(read_json(state.ports) or {}) if site.site.emulated else {}
+
+
+def _open(device: Device, site: Site, clock: Clock, ports: dict[str, int]) -> Actuator:
+    """A device as configured; those of an emulated site are on loopback, whatever the site file says."""
+    if not site.site.emulated or not device.port:
+        return open_device(device, clock)
+    if device.name not in ports:
+        raise ConfigError(
+            "the emulated building has no such device",
+            where=f"device {device.name}",
+            hint=f"it has: {', '.join(sorted(set(ports) - {CLUSTER}))}",
+        )
+    return open_device(device, clock, port=ports[device.name], host=LOOPBACK)
+
+
+def _limits(site: Site) -> GuardLimits:
+    return GuardLimits(
+        max_age_s=site.control.max_age_s,
+        watch=site.roles.rack_inlet_c,
+        watch_max=site.control.inlet_limit_c,
+        hold_s=TICKS_MISSED * site.control.tick_s,
+    )
 
 
 def _cluster(site: Site, state: StateDir, ports: dict[str, int]) -> RemoteCluster | None:
     """The emulated building carries a cluster of its own; a real one is not part of a device list."""
     if not site.site.emulated or CLUSTER not in ports:
         return None
-    return RemoteCluster(f"http://127.0.0.1:{ports[CLUSTER]}", state.token(CLUSTER))
+    return RemoteCluster(f"http://{LOOPBACK}:{ports[CLUSTER]}", state.token(CLUSTER))
 
 
 def _releases(site: Site) -> dict[str, Release]:

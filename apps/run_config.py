@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, Field
 
-from apps.state_dir import StateDir, write_json
+from apps.state_dir import StateDir, read_json, write_json
 from facility.errors import ConfigError
 from facility.records import Mode
-from facility.site import Site, StrictModel, load_site
+from facility.site import Site, StrictModel, load_site, validate
 
 
 class Sources(StrictModel):
@@ -48,8 +48,7 @@ def load_run(state: StateDir) -> RunConfig:
     path = state.run
     if not path.exists():
         raise ConfigError("no run is configured here", where=str(path), hint="start with `eco up` or `eco run`")
-    text = path.read_text(encoding="utf-8")
-    return RunConfig.model_validate_json(text)
+    return validate(RunConfig, read_json(path), path)
 
 
 def resolved(paths: tuple[Path, ...] | None) -> tuple[str, ...]:

@@ -21,16 +21,15 @@ from apps.shared_clock import SharedClock
 from apps.state_dir import StateDir, write_json
 from apps.web import guest_server, listen_on
 from facility.clock import Clock, WallClock
-from facility.errors import ConfigError, EcoError
-from facility.records import Forecasts, Reading, State
+from facility.errors import ConfigError, EcoError, StoreError
+from facility.records import Forecasts, Mode, Reading, State
 from facility.store import Store
 
 log = logging.getLogger("eco.service")
 
 FLUSH_S = 0.2  # wall seconds; readings of this long share one durable commit
-TICKS_MISSED = 2.5  # after so many ticks without a decision the loop counts as stuck
 WIND_DOWN_S = 5.0  # wall seconds that tasks have to end before control is handed back without waiting for them
-FIRST_READING_S = 20.0  # wall seconds to wait for every device to have been read once
+PENDING_MAX = 1_000_000  # readings that wait for a store that does not take them; then the oldest are dropped, and said
 
 
 class Service:
@@ -44,7 +43,8 @@ class Service:
         self._pending: list[Reading] = []
         self._stop = asyncio.Event()
         self._acknowledged = 0
-        self._heartbeat_errors: list[str] = []
+        self._control_problems: list[str] = []  # of the last heartbeat
+        self._store_problem = ""
         self._heartbeats = 0
 
     @property
@@ -54,7 +54,8 @@ class Service:
 
     async def state_now(self) -> State:
         """The state at this moment."""
-        return await self._parts.loop.state(self._clock.now())
+        state, _ = await self._parts.loop.state(self._clock.now())
+        return state
 
     def forecasts(self) -> Forecasts:
         """The forecasts of the last tick."""
@@ -80,19 +81,31 @@ class Service:
         }
 
     def health(self) -> dict[str, Any]:
-        """Whether the loop runs, and what it has acknowledged."""
+        """Whether the loop runs, what is wrong with it, and what it has acknowledged."""
         last = self._parts.loop.last_decision
+        problems = self._problems()
         return {
-            "status": "stopping" if self._stop.is_set() else "ok",
+            "status": "stopping" if self._stop.is_set() else "degraded" if problems else "ok",
             "pid": os.getpid(),
             "mode": self._config.mode.value,
+            "run": self._config.run,
             "now": self._clock.now().isoformat(),
             "last_decision_at": None if last is None else last.at.isoformat(),
             "readings_acknowledged": self._acknowledged,
             "heartbeats": self._heartbeats,
-            "heartbeat_errors": self._heartbeat_errors,
-            "problems": list(self._parts.loop.problems),
+            "problems": problems,
         }
+
+    def _problems(self) -> list[str]:
+        """All that is wrong now, in words: the last tick's, control, devices that do not answer, the store."""
+        loop = self._parts.loop
+        silent = [
+            f"{device.name}: {health.last_error or 'does not answer'}"
+            for device in self._parts.devices
+            if (health := loop.collector.health(device.name)).is_up is False
+        ]
+        store = [self._store_problem] if self._store_problem else []
+        return [*loop.problems, *self._control_problems, *silent, *store]
 
     def summary(self) -> Summary:
         """The account of this run so far."""
@@ -106,21 +119,41 @@ class Service:
 
     async def run(self) -> int:
         """Serve until the end; hands control back whatever happens. Returns the exit code."""
-        async with self._api(), self._parts:
-            if isinstance(self._clock, SharedClock):
-                await self._clock.started()
-            work = [self._collect(), self._flush(), self._beat(), self._ticks()]
-            tasks = [asyncio.create_task(job) for job in work]
-            stopped = asyncio.create_task(self._stop.wait())
-            try:
-                await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                self._stop.set()
-                await self._wind_down([*tasks, stopped])
-        return _exit_code(tasks)
+        async with self._parts:
+            await (
+                self._parts.read_all()
+            )  # so that every meter has a reading from the start, and the first tick sees all
+            async with self._api() as serving:
+                if isinstance(self._clock, SharedClock):
+                    await self._clock.started()
+                await self._at_start()
+                work = [self._collect(), self._flush(), self._beat(), self._ticks()]
+                tasks = [asyncio.create_task(job) for job in work]
+                stopped = asyncio.create_task(self._stop.wait())
+                try:
+                    await asyncio.wait([*tasks, serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    self._stop.set()
+                    await self._wind_down([*tasks, stopped])
+        return _exit_code([*tasks, serving])
+
+    async def _at_start(self) -> None:
+        """What an earlier run left commanded is taken over at the next decision, or given back where none will come."""
+        guard = self._parts.loop.guard
+        if not guard.left_over:
+            return
+        taken = self._config.mode is Mode.ACTIVE
+        points = sorted(guard.left_over)
+        errors = [] if taken else await guard.hand_back()
+        log.warning("left commanded by an earlier run, %s: %s", "taken over" if taken else "given back", points)
+        payload = {"points": points, "errors": errors}
+        kind = "taken_over" if taken else "given_back"
+        await asyncio.to_thread(self.store.append_event, self._clock.now(), kind, "left_over", payload)
 
     async def _wind_down(self, tasks: list[asyncio.Task[Any]]) -> None:
-        self._parts.loop.collector.stop()
+        loop = self._parts.loop
+        loop.collector.stop()
+        loop.guard.close()  # nothing that is still under way may write after control was handed back
         for task in tasks:
             task.cancel()
         # Control is handed back whatever becomes of the tasks. Their loops also end by the flag: a client library may
@@ -128,7 +161,7 @@ class Service:
         _, late = await asyncio.wait(tasks, timeout=WIND_DOWN_S)
         if late:
             log.warning("%d tasks were slow to end", len(late))
-        for error in await self._parts.loop.guard.hand_back():
+        for error in await loop.guard.hand_back():
             log.error("hand-back failed: %s", error)
         await self._commit()
         if self._config.until is not None and self._clock.now() >= self._config.until:
@@ -144,7 +177,7 @@ class Service:
             return listen_on(0)
 
     @contextlib.asynccontextmanager
-    async def _api(self) -> AsyncIterator[None]:
+    async def _api(self) -> AsyncIterator[asyncio.Task[None]]:
         app = make_api(self, self._state.token("api"))
         server = guest_server(app)
         listener = self._listen()
@@ -154,10 +187,11 @@ class Service:
         address = {"url": f"http://127.0.0.1:{listener.getsockname()[1]}", "pid": os.getpid()}
         write_json(self._state.api, address)
         try:
-            yield
+            yield serving
         finally:
+            self._state.api.unlink(missing_ok=True)
             server.should_exit = True
-            await serving
+            await asyncio.wait([serving])
 
     async def _collect(self) -> None:
         await self._parts.loop.collector.run()
@@ -171,9 +205,20 @@ class Service:
             await self._commit()
 
     async def _commit(self) -> None:
+        """Keep what has come in; what the store does not take waits for the next time."""
         batch, self._pending = self._pending, []
-        if batch:
+        if not batch:
+            return
+        try:
             self._acknowledged += await asyncio.to_thread(self.store.append_readings, batch)
+        except StoreError as error:
+            self._pending = [*batch, *self._pending]
+            dropped = max(len(self._pending) - PENDING_MAX, 0)
+            del self._pending[:dropped]
+            self._store_problem = f"readings wait, {dropped} were dropped: {error}"
+            log.error("%s", self._store_problem)
+        else:
+            self._store_problem = ""
 
     async def _beat(self) -> None:
         while not self._stop.is_set():
@@ -181,20 +226,22 @@ class Service:
             await self._clock.sleep(self._parts.site.control.heartbeat_s)
 
     async def _beat_once(self) -> None:
-        """A loop that has stopped deciding must not hold its last setpoints either."""
-        now, last = self._clock.now(), self._parts.loop.last_decision
-        silent_s = 0.0 if last is None else (now - last.at).total_seconds()
-        if silent_s > TICKS_MISSED * self._parts.site.control.tick_s:
-            self._heartbeat_errors = [f"no heartbeat is sent: the last decision is {silent_s:.0f} s old"]
+        """Hold what was decided, unless the hall is too hot: then the building's own control takes over at once."""
+        if self._config.mode is not Mode.ACTIVE:
             return
-        state = State(now, self._parts.loop.collector.snapshot(now))
-        commands = self._parts.heartbeat(self._heartbeats + 1)
-        self._heartbeat_errors = await self._parts.loop.guard.beat(commands, state)
-        self._heartbeats += 1
+        loop, now = self._parts.loop, self._clock.now()
+        state = State(now, loop.collector.snapshot(now))
+        why = loop.guard.checks.heat(state)
+        if why:
+            errors = await loop.guard.hand_back()
+            self._control_problems = [f"control is given back, the hall is too hot: {why}", *errors]
+            return
+        errors = await loop.guard.beat(self._parts.signs_of_life(self._heartbeats + 1), state)
+        self._heartbeats += not errors
+        self._control_problems = [*errors, *self._parts.lost_control(), *loop.guard.departures(state)]
 
     async def _ticks(self) -> None:
         """Decide at every multiple of the tick; a tick that was overrun is skipped, never made up for."""
-        await self._first_readings()
         tick_s = self._parts.site.control.tick_s
         while not self._stop.is_set():
             due = next_multiple(self._clock.now(), tick_s)
@@ -210,12 +257,6 @@ class Service:
     async def _sleep_until(self, when: datetime) -> None:
         while not self._stop.is_set() and (left_s := (when - self._clock.now()).total_seconds()) > 0:
             await self._clock.sleep(left_s)
-
-    async def _first_readings(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_READING_S):
-                while not self._parts.all_read():
-                    await asyncio.sleep(0.02)
 
 
 def next_multiple(now: datetime, step_s: float) -> datetime:

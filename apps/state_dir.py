@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +93,24 @@ class StateDir:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(secrets.token_urlsafe(32))
         return path.read_text(encoding="utf-8").strip()
+
+
+@contextlib.contextmanager
+def only_one(state: StateDir) -> Iterator[None]:
+    """Hold the state directory: a second `eco up` or `eco run` in it is refused with ConfigError."""
+    with (state.root / "run.lock").open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                "another `eco up` or `eco run` uses this state directory",
+                where=str(state.root),
+                hint="stop it, or choose another --state",
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def write_json(path: Path, data: Any) -> None:

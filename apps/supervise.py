@@ -15,7 +15,7 @@ from pathlib import Path
 RESTART_AFTER_S = 2.0  # a process that died rests this long before it is started again
 RESTART_AFTER_MAX_S = 30.0
 STEADY_S = 60.0  # after this long without dying, the next death counts as a first one
-STOP_WITHIN_S = 15.0
+STOP_WITHIN_S = 30.0  # more than winding down takes where no device answers the release
 
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h

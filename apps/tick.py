@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,7 @@ from facility.records import Decision, Forecasts, Mode, Quality, Reading, State
 from facility.store import Store
 from scheduler.cluster.remote import RemoteCluster
 from scheduler.policy import Policy
-from twin.forecast import issue_forecasts
+from twin.forecast import issue_each
 from twin.signals import Signals
 
 
@@ -29,41 +30,32 @@ class Loop:
     guard: Guard
     store: Store
     mode: Mode
-    last_state: State | None = None
     last_forecasts: Forecasts = field(default_factory=dict)
     last_decision: Decision | None = None
-    problems: list[str] = field(default_factory=list)
+    problems: tuple[str, ...] = ()  # of the last tick
 
-    async def state(self, at: datetime) -> State:
-        """Every point with its age; jobs and nodes as the cluster reports them, or none where it does not answer."""
+    async def state(self, at: datetime) -> tuple[State, list[str]]:
+        """Every point with its age, jobs and nodes as the cluster reports them, and what could not be had."""
         points = self.collector.snapshot(at)
         if self.cluster is None:
-            return State(at, points)
+            return State(at, points), []
         try:
             jobs, nodes = await self.cluster.state()
         except EcoError as error:
-            self.problems.append(f"cluster: {error}")
-            return State(at, points)
-        return State(at, points, jobs, nodes)
+            return State(at, points), [f"cluster: {error}"]
+        return State(at, points, jobs, nodes), []
 
     async def tick(self, at: datetime) -> Decision:
         """Decide once at ``at`` and act on what the guard lets through; everything is kept before it returns."""
-        self.problems = []
-        state = await self.state(at)
-        forecasts = self._forecasts(at)
+        state, problems = await self.state(at)
+        forecasts, missing = issue_each(self.signals, at)  # without them the policy has the state alone
+        problems += [f"forecast: {error}" for error in missing]
         decision = self.policy.decide(state, forecasts)
-        written = await self.guard.apply(decision.commands, state, self.mode)
-        self._record(decision, written, forecasts)
-        self.last_state, self.last_forecasts, self.last_decision = state, forecasts, decision
+        written = await self.guard.apply(decision.commands, state)
+        self.problems = tuple(problems)
+        self.last_forecasts, self.last_decision = forecasts, decision
+        await asyncio.to_thread(self._record, decision, written, forecasts)
         return decision
-
-    def _forecasts(self, at: datetime) -> Forecasts:
-        """Forecasts issued now; without them (signals over, too short a past) the policy has the state alone."""
-        try:
-            return issue_forecasts(self.signals, at)
-        except EcoError as error:
-            self.problems.append(f"forecast: {error}")
-            return {}
 
     def _record(self, decision: Decision, written: Sequence[Written], forecasts: Forecasts) -> None:
         payload = decision_json(decision)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import signal
 import socket
 import sys
@@ -19,7 +17,7 @@ from typing import Any
 from apps.dashboard.command import page_command
 from apps.run_config import RunConfig, Sources
 from apps.shared_clock import SharedClock, set_clock, start_clock
-from apps.state_dir import StateDir, read_json, write_json
+from apps.state_dir import StateDir, only_one, read_json, write_json
 from apps.supervise import Child
 from apps.world import first_start, jobs_of, signals_of
 from facility.errors import ConfigError, EcoError
@@ -67,13 +65,13 @@ class Up:
             raise ConfigError(
                 "this site is not emulated, and `eco up` controls only an emulated building",
                 where=str(self._options.site),
-                hint="use `eco run --site ...` for real devices, or set [site] emulated = true",
+                hint="use `eco run --site ...` for real devices",
             )
         return site
 
     def run(self) -> dict[str, Any] | None:
         """Run until the duration is over or somebody stops it; the summary where there was an end."""
-        with _only_one(self._state), self._stop_on_signals():
+        with only_one(self._state), self._stop_on_signals():
             config = self._configure()
             children = self._children(config)
             try:
@@ -98,9 +96,9 @@ class Up:
             start=start,
             until=start + options.duration if options.duration else None,
             speed=options.speed,
-            api_port=free_port(API_PORT),
+            api_port=API_PORT,
         )
-        signals = signals_of(options.sources, site, start)
+        signals = signals_of(options.sources, site, start, year=start.year)
         if config.until is not None and config.until > signals.end:
             raise ConfigError(
                 f"the signals end at {signals.end:%Y-%m-%d %H:%M} UTC, the run at {config.until:%Y-%m-%d %H:%M}",
@@ -133,7 +131,14 @@ class Up:
         left = read_json(self._state.root / "left.json")
         if left is None or left["sources"] != self._options.sources.model_dump(mode="json"):
             return first
-        return max(first, datetime.fromisoformat(left["at"]))
+        at = datetime.fromisoformat(left["at"])
+        if self._options.start is not None and self._options.start < at:
+            raise ConfigError(
+                f"the last run here came to {at:%Y-%m-%d %H:%M} UTC with the same signals: time does not go back",
+                where="--start",
+                hint="choose another --state, or a later --start",
+            )
+        return max(first, at)
 
     def _is_resumed(self, start: datetime) -> bool:
         left = read_json(self._state.root / "left.json")
@@ -227,24 +232,6 @@ class Up:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _only_one(state: StateDir) -> Iterator[None]:
-    """Refuse a second `eco up` in the same state directory."""
-    with (state.root / "up.lock").open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                "another `eco up` uses this state directory",
-                where=str(state.root),
-                hint="stop it, or choose another --state",
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 def free_port(preferred: int) -> int:

@@ -9,6 +9,7 @@ from apps.run_config import Sources
 from facility.records import Job
 from facility.site import Site
 from twin.signals import Signals, load_signals, read_electricity_maps, read_prices, read_weather, synthetic_signals
+from twin.signals.zones import find_zone
 from twin.trace_files import read_trace, synthetic_trace
 from twin.traces import scale_trace
 
@@ -18,10 +19,11 @@ SEED = 2024
 BACKLOG_H = 6.0
 
 
-def signals_of(sources: Sources, site: Site, start: datetime) -> Signals:
+def signals_of(sources: Sources, site: Site, start: datetime, *, year: int | None = None) -> Signals:
     """Read what is given; the rest is synthetic and labelled so. Prices are never invented beside real signals.
 
-    A real site takes only files of its own zone; an emulated building may stand in any.
+    A real site takes only files of its own zone; an emulated building may stand in any. ``year`` stamps a typical
+    year (EPW); without it that is the year in which recorded carbon begins, or that of ``start``.
     """
     place = site.site
     zone = None if place.emulated else place.zone
@@ -31,8 +33,9 @@ def signals_of(sources: Sources, site: Site, start: datetime) -> Signals:
             sources.weather,
             sources.price or None,
             zone=zone,
+            timezone=_market_clock(sources, site) if sources.price else None,
             altitude_m=place.altitude_m,
-            year=start.year,
+            year=year,
         )
     first = (start - timedelta(days=HISTORY_D)).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     made_up = synthetic_signals(place.zone, first, HISTORY_D + FUTURE_D, SEED)
@@ -40,11 +43,20 @@ def signals_of(sources: Sources, site: Site, start: datetime) -> Signals:
     if sources.carbon:
         carbon, price = read_electricity_maps(sources.carbon, zone=zone), None
     if sources.weather:
-        weather = read_weather(sources.weather, start.year, zone=place.zone)
+        weather = read_weather(sources.weather, year or start.year, zone=place.zone)
         drybulb, rh, price = weather.drybulb, weather.rh, None
     if sources.price:
-        price = read_prices(sources.price, carbon.zone, place.timezone)
+        price = read_prices(sources.price, carbon.zone, _market_clock(sources, site))
     return Signals(carbon, drybulb, rh, price, place.altitude_m)
+
+
+def _market_clock(sources: Sources, site: Site) -> str | None:
+    """The clock by which day-ahead prices are published: that of a listed zone, else the site's.
+
+    None lets the zone speak for itself: the site's clock is right only in its own zone.
+    """
+    zone = read_electricity_maps(sources.carbon).zone if sources.carbon else site.site.zone
+    return None if find_zone(zone) is not None else site.site.timezone
 
 
 def first_start(sources: Sources, site: Site, now: datetime) -> datetime:

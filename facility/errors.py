@@ -5,6 +5,7 @@ EcoError
 ├── DataError        a signal, trace or recording: file, line or time, problem
 ├── DeviceError      a device: device, operation
 │   ├── DeviceTimeout    no answer within the deadline
+│   ├── ReleaseUnknown   a family that knows no way to give control back
 │   └── ReadBackError    a write that the device did not take
 ├── StoreError       the database
 │   └── StoreLocked      another process owns it
@@ -39,6 +40,10 @@ class DeviceError(EcoError):
 
 class DeviceTimeout(DeviceError):  # noqa: N818 - "timeout" is the term of the field
     """A device did not answer within its deadline."""
+
+
+class ReleaseUnknown(DeviceError):  # noqa: N818 - names the state
+    """A device family knows no way to go back to local control."""
 
 
 class ReadBackError(DeviceError):

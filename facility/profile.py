@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,6 +16,7 @@ from facility.site.base import StrictModel, load_toml, validate
 
 RegisterType = Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 Table = Literal["holding", "input", "coil", "discrete"]
+Protocol = Literal["modbus", "snmp", "ipmi", "redfish", "bacnet", "prometheus", "hwmon"]
 
 REGISTERS: dict[str, int] = {
     "int16": 1,
@@ -33,20 +34,35 @@ class About(StrictModel):
     """What the profile is, and where its addresses come from."""
 
     name: str
-    protocol: Literal["modbus", "snmp"]
+    protocol: Protocol
     description: str = ""
     source: str
+
+
+class ModbusWays(StrictModel):
+    """How a family wants to be asked over Modbus."""
+
+    max_gap: int = Field(default=0, ge=0, le=124)  # registers of no point that one request may read through
+    max_registers: int = Field(default=125, ge=2, le=125)  # in one request
+    byte_order: Literal["big", "little"] = "big"  # within a register; the standard says big
+    sunspec_models: tuple[int, ...] = ()  # addresses count from the ID register of the first of these models found
 
 
 class Release(StrictModel):
     """How a device goes back to its own control.
 
     ``timeout``: it reverts when ``heartbeat_point`` has not changed for ``timeout_point`` minutes, and at once when
-    ``release_value`` is written to ``release_point``. ``none``: it has no way of its own.
+    ``release_value`` is written to ``release_point``. With ``timeout_point`` alone it reverts when nothing was said to
+    it for so long; to give it back at once, what stood there before is written. ``none``: it has no way of its own.
+    ``relinquish`` (BACnet): each point goes back by itself when our slot of its priority array is emptied; hand-over
+    points, where the device has them too, go back with the last of our slots.
+    ``action`` (Redfish): each point goes back by an action of its resource, or by null where that lifts its limit.
     """
 
-    kind: Literal["timeout", "none"] = "none"
+    kind: Literal["relinquish", "timeout", "action", "none"] = "none"
+    actions: tuple[str, ...] = ()  # redfish: the first of these that the written resource offers
     heartbeat_point: str = ""
+    active_point: str = ""  # reads 1 while the device obeys, where it says so
     timeout_point: str = ""
     release_point: str = ""
     release_value: float = 0.0
@@ -54,16 +70,31 @@ class Release(StrictModel):
     @property
     def points(self) -> tuple[str, ...]:
         """Names of the points that serve the hand-over, in the profile's own words."""
-        return (self.heartbeat_point, self.timeout_point, self.release_point) if self.kind == "timeout" else ()
+        if self.kind not in ("timeout", "relinquish"):
+            return ()
+        return tuple(name for name in (self.heartbeat_point, self.timeout_point, self.release_point) if name)
+
+
+class OidTest(StrictModel):
+    """An object whose number decides something about a point; its ``*`` take what the point's own met."""
+
+    oid: str = Field(pattern=r"^\d+(\.(\d+|\*))+$")
+    any_of: tuple[int, ...] = ()  # passes with one of these; empty: with any number
+    none_of: tuple[int, ...] = ()  # and with none of these
+
+    def passes(self, raw: float | None) -> bool:
+        """Whether the object's number passes; an object without a number does not."""
+        return raw is not None and (not self.any_of or raw in self.any_of) and raw not in self.none_of
 
 
 class ProfilePoint(StrictModel):
     """One quantity: where it is, how its raw value is read, and what may be written to it.
 
-    ``value = raw * scale + offset``, in ``unit``.
+    ``value = raw * scale + offset``, in ``unit``. An address with ``*`` stands for every instance that the device has;
+    what each ``*`` met fills ``{1}``, ``{2}``... in the name and the description.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_./-]*$")
+    name: str = Field(pattern=r"^[a-z0-9{][a-z0-9_./{}-]*$")
     kind: str
     unit: str
     description: str = ""
@@ -71,7 +102,23 @@ class ProfilePoint(StrictModel):
     table: Table = "holding"
     type: RegisterType = "uint16"
     word_order: Literal["big", "little"] = "big"
-    oid: str = Field(default="", pattern=r"^(\d+(\.\d+)+)?$")
+    exponent_address: int | None = Field(default=None, ge=0, le=65535)  # modbus: int16 power of ten (SunSpec)
+    oid: str = Field(default="", pattern=r"^(\d+(\.(\d+|\*))+)?$")
+    decimals_oid: str = Field(default="", pattern=r"^(\d+(\.(\d+|\*))+)?$")  # snmp: raw is divided by 10 to this
+    divisor_oid: str = Field(default="", pattern=r"^(\d+(\.(\d+|\*))+)?$")  # snmp: raw is divided by this
+    where: OidTest | None = None  # snmp: only instances that pass are points (a sensor's type)
+    status: OidTest | None = None  # snmp: read with the value, which is bad where it does not pass
+    fahrenheit: OidTest | None = None  # snmp: passes where the agent is set to deg F; the value becomes deg C
+    resource: str = ""  # redfish: path of the resource
+    pointer: str = ""  # redfish: JSON pointer (RFC 6901) to the number in it; "*" and "*Name" walk arrays
+    only: Mapping[str, tuple[str, ...]] = {}  # redfish: members whose properties say one of these; "" for none at all
+    words: Mapping[str, float] = {}  # redfish: the number that a word stands for; other words are no value
+    null_lifts: bool = False  # redfish: null lifts the limit
+    object: str = ""  # bacnet: type and instance, "analog-output,1"
+    query: str = ""  # prometheus: PromQL
+    file: str = ""  # hwmon: file name in the chip's folder, or "label:pin" for the one with that label
+    sensor: str = ""  # ipmi: name in the sensor data repository, or "dcmi:power", "dcmi:limit", "pmbus:ADDRESS:COMMAND"
+    optional: bool = False  # not every model has it: where the device says so there is no reading, instead of a bad one
     scale: float = 1.0
     offset: float = 0.0
     sentinels: tuple[float, ...] = ()  # raw values that mean "no value"
@@ -79,6 +126,8 @@ class ProfilePoint(StrictModel):
     min: float | None = None
     max: float | None = None
     max_step: float | None = Field(default=None, gt=0)
+    rollover: float | None = Field(default=None, gt=0)  # raw counts after which a counter begins again at 0
+    max_rate_per_s: float | None = Field(default=None, gt=0)  # the fastest that a counter can rise, in ``unit``
     valid_min: float | None = None  # outside these the reading is uncertain
     valid_max: float | None = None
 
@@ -97,6 +146,20 @@ class ProfilePoint(StrictModel):
     def is_bit(self) -> bool:
         """Whether the point is a Modbus coil or discrete input."""
         return self.table in ("coil", "discrete")
+
+    @property
+    def is_template(self) -> bool:
+        """Whether the device must be asked first: for the instances that ``*`` stands for, or for a scale of its own."""
+        asks = self.decimals_oid or self.divisor_oid or self.where or self.fahrenheit
+        return any("*" in address for address in (self.oid, self.resource, self.pointer)) or bool(asks)
+
+    def instance(self, met: Sequence[str], **address: str) -> ProfilePoint:
+        """The point of one instance: ``met`` is what each ``*`` met, ``address`` the fields without ``*``."""
+        fill = {f"{{{number}}}": text for number, text in enumerate(met, start=1)}
+        texts = {key: getattr(self, key) for key in ("name", "description")}
+        for mark, text in fill.items():
+            texts = {key: value.replace(mark, text) for key, value in texts.items()}
+        return type(self).model_validate({**self.model_dump(), **texts, **address})
 
     @property
     def width(self) -> int:
@@ -128,15 +191,62 @@ class ProfilePoint(StrictModel):
             min=self.min,
             max=self.max,
             max_step=self.max_step,
+            rollover=None if self.rollover is None else self.rollover * self.scale,
+            max_rate_per_s=self.max_rate_per_s,
         )
+
+
+class Setpoint(StrictModel):
+    """A described point that may be written, by the name that the device gives it, in the unit that it is mapped to."""
+
+    name: str
+    min: float
+    max: float
+    max_step: float | None = Field(default=None, gt=0)
+
+
+class Described(StrictModel):
+    """A table in which the agent describes its own points: a row is a point, a column a property (snmp).
+
+    Each column is an OID whose ``*`` are the row's indices. The name is made of the row's text and the unit's suffix;
+    the unit is mapped to the project's (facility.described).
+    """
+
+    oid: str = Field(pattern=r"^\d+(\.(\d+|\*))+$")  # the values
+    name_oid: str
+    unit_oid: str
+    divisor_oid: str = ""  # raw is divided by this
+    factor_oid: str = ""  # above 0 raw is multiplied by this, below 0 divided by its amount, 0 is 1
+    range_oid: str = ""  # text with "min N" and "max N", raw: outside the reading is uncertain
+    access_oid: str = ""  # writable only where this passes...
+    access: tuple[int, ...] = ()  # ... with one of these numbers
+    where: tuple[OidTest, ...] = ()  # only rows that pass all of them
+    prefix: str = Field(default="", pattern=r"^[a-z0-9_./{}-]*$")  # before the name; ``{1}`` is the first index
+    status_name: str = ""  # the row "GROUP.status_name" tells whether the values of "GROUP.*" are there
+    status_none_of: tuple[int, ...] = ()  # its numbers with which they are not
+    sentinels: tuple[float, ...] = ()
+    setpoint: tuple[Setpoint, ...] = ()
+
+
+class Identify(StrictModel):
+    """How discovery knows a device of this family, from what it says of itself."""
+
+    sys_object_id: tuple[str, ...] = ()  # snmp: beginnings
+    sys_descr: tuple[str, ...] = ()  # snmp: beginnings; with sys_object_id both must fit
+    has_oid: tuple[str, ...] = ()  # snmp: one of these subtrees must be there
+    modbus_vendor: tuple[str, ...] = ()  # modbus: parts of the vendor's name (function 0x2B/0x0E), any case
+    sunspec_models: tuple[int, ...] = ()  # modbus: one of these models stands in the SunSpec list
 
 
 class Profile(StrictModel):
     """One profile file."""
 
     profile: About
+    identify: Identify = Identify()
     release: Release = Release()
-    point: tuple[ProfilePoint, ...] = Field(min_length=1)
+    modbus: ModbusWays = ModbusWays()
+    point: tuple[ProfilePoint, ...] = ()
+    described: tuple[Described, ...] = ()
 
     @property
     def name(self) -> str:
@@ -157,6 +267,10 @@ class Profile(StrictModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        if not self.point and not self.described:
+            raise ValueError("a profile has at least one [[point]] or [[described]]")
+        if self.described and self.profile.protocol != "snmp":
+            raise ValueError("[[described]] is for snmp")
         names = [point.name for point in self.point]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -164,11 +278,15 @@ class Profile(StrictModel):
         for point in self.point:
             _check_address(point, self.profile.protocol)
         _check_release(self.release, self.point)
+        if self.release.kind == "relinquish" and self.profile.protocol != "bacnet":
+            raise ValueError("[release] of kind 'relinquish' is for bacnet")
+        if self.modbus != ModbusWays() and self.protocol != "modbus":
+            raise ValueError(f"[modbus] belongs to profiles of that protocol, this one is for {self.protocol}")
         return self
 
     def points_of(self, device_name: str) -> dict[str, Point]:
-        """The points of a device of this family, by full name."""
-        points = (point.point_of(device_name) for point in self.point)
+        """The points that every device of this family has, by full name; templates are found out on the device."""
+        points = (point.point_of(device_name) for point in self.point if not point.is_template)
         return {point.name: point for point in points}
 
 
@@ -195,22 +313,41 @@ def _copy(entry: dict[str, Any], number: int, step: int) -> dict[str, Any]:
     return copy
 
 
+_ADDRESS: Mapping[str, str] = {
+    "modbus": "address",
+    "snmp": "oid",
+    "redfish": "resource",
+    "bacnet": "object",
+    "prometheus": "query",
+    "hwmon": "file",
+    "ipmi": "sensor",
+}
+
+
 def _check_address(point: ProfilePoint, protocol: str) -> None:
-    if protocol == "snmp":
-        if not point.oid or point.address is not None:
-            raise ValueError(f"point {point.name!r}: an snmp point has an 'oid' and no 'address'")
-        return
-    if point.address is None or point.oid:
-        raise ValueError(f"point {point.name!r}: a modbus point has an 'address' and no 'oid'")
-    if point.address + point.width > 65536:
+    wanted = _ADDRESS[protocol]
+    given = {field for field in _ADDRESS.values() if getattr(point, field) not in (None, "")}
+    if given != {wanted}:
+        got = ", ".join(sorted(given)) or "none"
+        raise ValueError(f"point {point.name!r}: {protocol} needs {wanted!r} as its address and no other, got {got}")
+    if point.exponent_address is not None and (protocol != "modbus" or point.table != "holding"):
+        raise ValueError(f"point {point.name!r}: 'exponent_address' belongs to Modbus holding registers")
+    if point.address is not None and point.address + point.width > 65536:
         raise ValueError(f"point {point.name!r}: reaches beyond the last register")
+    if (protocol == "redfish") != point.pointer.startswith("/"):
+        raise ValueError(f"point {point.name!r}: redfish, and no other, has a 'pointer' that begins with '/'")
+    if protocol != "redfish" and (point.only or point.words or point.null_lifts):
+        raise ValueError(f"point {point.name!r}: 'only', 'words' and 'null_lifts' belong to redfish")
 
 
 def _check_release(release: Release, points: Iterable[ProfilePoint]) -> None:
     writable = {point.name for point in points if point.writable}
+    is_whole = release.timeout_point and bool(release.heartbeat_point) == bool(release.release_point)
+    if release.kind == "timeout" and not is_whole:
+        raise ValueError(
+            "[release] of kind 'timeout' needs heartbeat_point, timeout_point and release_point, or timeout_point alone"
+        )
     for name in release.points:
-        if not name:
-            raise ValueError("[release] of kind 'timeout' needs heartbeat_point, timeout_point and release_point")
         if name not in writable:
             raise ValueError(f"[release] names {name!r}, which is not a writable point of this profile")
 

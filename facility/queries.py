@@ -66,69 +66,79 @@ _START = Parameter(_time, "from this time on (ISO, with offset)", BEGINNING)
 _END = Parameter(_time, "before this time (ISO, with offset)", END)
 _POINTS = Parameter(_names, "point names joined by commas", required=True)
 _LIMIT = Parameter(_limit, "at most so many rows", 100)
+_RUN = Parameter(str, "of this run alone (/v1/about names the present one, the query runs all)")
 
 QUERIES: Mapping[str, Query] = {
     "latest": Query(
         "SELECT point, arg_max(ts, ts) AS ts, arg_max_null(value, ts) AS value, any_value(unit) AS unit,"
         " arg_max(quality, ts) AS quality, any_value(source) AS source"
-        " FROM readings WHERE ts >= $start GROUP BY point ORDER BY point",
+        " FROM readings WHERE ts >= $start AND coalesce(run = $run, true) GROUP BY point ORDER BY point",
         "the newest reading of every point; value is null where the device had none",
-        {"start": _START},
+        {"start": _START, "run": _RUN},
     ),
     "series": Query(
         "SELECT CASE WHEN $every_s > 0 THEN time_bucket(to_seconds($every_s), ts) ELSE ts END AS ts, point,"
         " avg(value) AS value, count(value) AS readings"
         " FROM readings WHERE list_contains($point, point) AND ts >= $start AND ts < $end AND quality <> 'bad'"
+        " AND coalesce(run = $run, true)"
         " GROUP BY ALL ORDER BY 1, 2",
         "readings of points in time, or their means over buckets of every_s seconds",
         {
             "point": _POINTS,
             "start": _START,
             "end": _END,
+            "run": _RUN,
             "every_s": Parameter(_seconds, "length of a bucket in seconds; 0 for none", 0.0),
         },
     ),
     "points": Query(
         "SELECT point, any_value(unit) AS unit, count(*) AS readings, count(value) AS with_value, min(ts) AS first,"
-        " max(ts) AS last FROM readings GROUP BY point ORDER BY point",
+        " max(ts) AS last FROM readings WHERE coalesce(run = $run, true) GROUP BY point ORDER BY point",
         "every point that was ever read",
+        {"run": _RUN},
     ),
     "energy": Query(
         "WITH steps AS (SELECT point, any_value(unit) OVER (PARTITION BY point) AS unit,"
         " value - lag(value) OVER (PARTITION BY point ORDER BY ts) AS step"
         " FROM readings WHERE list_contains($point, point) AND ts >= $start AND ts < $end AND value IS NOT NULL"
-        " AND quality = 'good')"
+        " AND quality = 'good' AND coalesce(run = $run, true))"
         " SELECT point, any_value(unit) AS unit, sum(CASE WHEN step > 0 THEN step WHEN step <= 0 THEN 0 END) AS value,"
         " count(step) AS steps FROM steps"
         " GROUP BY point ORDER BY point",
         "what energy counters counted; a fall is a reset and counts nothing; null with fewer than two readings",
-        {"point": _POINTS, "start": _START, "end": _END},
+        {"point": _POINTS, "start": _START, "end": _END, "run": _RUN},
     ),
     "decisions": Query(
         "SELECT ts, policy, policy_version, model_version, reason, payload FROM decisions"
-        " WHERE ts >= $start ORDER BY ts DESC LIMIT $limit",
+        " WHERE ts >= $start AND coalesce(run = $run, true) ORDER BY ts DESC LIMIT $limit",
         "the last decisions, newest first, with all that they held as JSON",
-        {"start": _START, "limit": _LIMIT},
+        {"start": _START, "limit": _LIMIT, "run": _RUN},
     ),
     "verdicts": Query(
         "SELECT ts, point, wanted, value, kind, rule, detail, read_back, error FROM verdicts"
-        " WHERE ts >= $start ORDER BY ts DESC, point LIMIT $limit",
+        " WHERE ts >= $start AND coalesce(run = $run, true) ORDER BY ts DESC, point LIMIT $limit",
         "what the guard said of the last commands, newest first, and the value read back",
-        {"start": _START, "limit": _LIMIT},
+        {"start": _START, "limit": _LIMIT, "run": _RUN},
     ),
     "events": Query(
-        "SELECT ts, kind, subject, payload FROM events WHERE ts >= $start ORDER BY ts DESC LIMIT $limit",
+        "SELECT ts, kind, subject, payload FROM events"
+        " WHERE ts >= $start AND coalesce(run = $run, true) ORDER BY ts DESC LIMIT $limit",
         "what else happened, newest first",
-        {"start": _START, "limit": _LIMIT},
+        {"start": _START, "limit": _LIMIT, "run": _RUN},
     ),
     "counts": Query(
-        "SELECT (SELECT count(*) FROM readings WHERE ts >= $start) AS readings,"
-        " (SELECT count(*) FROM decisions WHERE ts >= $start) AS decisions,"
-        " (SELECT count(*) FROM verdicts WHERE ts >= $start AND kind = 'accepted') AS accepted,"
-        " (SELECT count(*) FROM verdicts WHERE ts >= $start AND kind = 'clipped') AS clipped,"
-        " (SELECT count(*) FROM verdicts WHERE ts >= $start AND kind = 'rejected') AS rejected",
-        "how much was kept since a time",
-        {"start": _START},
+        "SELECT (SELECT count(*) FROM readings WHERE ts >= $start AND coalesce(run = $run, true)) AS readings,"
+        " (SELECT count(*) FROM decisions WHERE ts >= $start AND coalesce(run = $run, true)) AS decisions,"
+        " count(*) FILTER (kind = 'accepted') AS accepted, count(*) FILTER (kind = 'clipped') AS clipped,"
+        " count(*) FILTER (kind = 'rejected') AS rejected"
+        " FROM verdicts WHERE ts >= $start AND coalesce(run = $run, true)",
+        "how much was kept",
+        {"start": _START, "run": _RUN},
+    ),
+    "runs": Query(
+        "SELECT run, min(ts) AS first, max(ts) AS last, count(*) AS readings FROM readings GROUP BY run"
+        " ORDER BY max(received_at)",
+        "every run that wrote here, in the order of writing",
     ),
 }
 

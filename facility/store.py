@@ -48,24 +48,33 @@ _QUALITIES = {"good", "bad", "uncertain"}
 
 
 class Store:
-    """The open store. Appends are serialised; each query runs on a cursor of its own, from any thread."""
+    """The open store. Appends are serialised; each query runs on a cursor of its own, from any thread.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    Every row carries the run that wrote it: an emulated building may live through the same time twice.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, run: str) -> None:
         """Use ``Store.open``."""
         self._connection = connection
+        self._run = run
         self._writing = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path) -> Store:
-        """Open or make the file and own it; raises StoreLocked where another process does, else StoreError."""
+    def open(cls, path: Path, run: str = "") -> Store:
+        """Open or make the file and own it for ``run``.
+
+        Raises StoreLocked where another process owns it, StoreError where it cannot be opened.
+        """
         try:
             connection = duckdb.connect(str(path))
         except duckdb.Error as error:
             raise _explain(path, error) from error
         for table in _TABLES:
             connection.execute(table)
+        for name in ("readings", "decisions", "verdicts", "events"):  # a store of an earlier version has none
+            connection.execute(f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS run VARCHAR DEFAULT ''")
         _lock_down(connection)
-        return cls(connection)
+        return cls(connection, run)
 
     def append_readings(self, readings: Sequence[Reading] | pa.Table | pa.RecordBatch) -> int:
         """Keep readings; returns how many, after they are on disk. Raises DataError for a table of another form."""
@@ -122,9 +131,9 @@ class Store:
             raise StoreError(f"more than {queries.MAX_ROWS} rows", where=f"query {name}", hint=hint)
         return answer
 
-    def counts(self, start: datetime) -> dict[str, int]:
-        """How much was kept since ``start``: readings, decisions, and verdicts by kind."""
-        row: dict[str, int] = self.query("counts", start=start).to_pylist()[0]
+    def counts(self, run: str | None = None) -> dict[str, int]:
+        """How much was kept of ``run``, of all where it is None: readings, decisions, and verdicts by kind."""
+        row: dict[str, int] = self.query("counts", run=run).to_pylist()[0]
         return row
 
     def close(self) -> None:
@@ -136,7 +145,8 @@ class Store:
         columns = ", ".join(table.column_names)
         with self._writing, _told_apart(f"append to {name}"), self._connection.cursor() as cursor:
             cursor.register("incoming", table)
-            cursor.execute(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM incoming")  # noqa: S608 - names are ours
+            statement = f"INSERT INTO {name} ({columns}, run) SELECT {columns}, $run FROM incoming"  # noqa: S608 - names are ours
+            cursor.execute(statement, {"run": self._run})
 
 
 _VERDICTS = pa.schema(

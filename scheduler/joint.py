@@ -11,17 +11,16 @@ from facility.site import Roles
 from scheduler.policy import Policy
 from twin.plant import PlantControl, Weather
 
-MAX_AGE_S = 1800.0  # older weather or load than this says nothing about the plant
-
 
 class JointPolicy:
     """Serves the policy port with the decisions of ``jobs`` and the setpoints of ``plant``.
 
-    Where load or weather is missing the plant is left as it is, and the reason says so.
+    Where load or weather is missing, or older than ``max_age_s``, the plant is left as it is, and the reason says so.
     """
 
-    def __init__(self, jobs: Policy, plant: PlantControl, roles: Roles) -> None:
+    def __init__(self, jobs: Policy, plant: PlantControl, roles: Roles, max_age_s: float) -> None:
         self._jobs = jobs
+        self._max_age_s = max_age_s
         self._plant = plant
         self._roles = roles
         self.name = f"{jobs.name}+{plant.name}"
@@ -34,13 +33,13 @@ class JointPolicy:
         return replace(
             decision,
             policy=self.name,
-            commands=(*decision.commands, *commands),
+            commands=(*commands, *decision.commands),
             reason=f"{decision.reason}; {reason}",
         )
 
     def _setpoints(self, state: State) -> tuple[tuple[Command, ...], str]:
-        load_w = _sum_known(state, self._roles.it_power_w)
-        drybulb_c, rh_pct = _known(state, self._roles.drybulb_c), _known(state, self._roles.rh_pct)
+        load_w = self._sum_known(state, self._roles.it_power_w)
+        drybulb_c, rh_pct = self._known(state, self._roles.drybulb_c), self._known(state, self._roles.rh_pct)
         if load_w is None or drybulb_c is None or rh_pct is None:
             return (), "plant left as it is: IT power or outdoor weather is missing or old"
         action = self._plant.action(np.array([load_w]), Weather.of(np.array([drybulb_c]), np.array([rh_pct])))
@@ -50,6 +49,7 @@ class JointPolicy:
             (self._roles.fan_speed_setpoint_pct, 100.0 * action.fan_speed, "%"),
             (self._roles.chw_supply_setpoint_c, action.chw_supply_c, "degC"),
             (self._roles.economizer_enable_flag, action.economizer, "1"),
+            (self._roles.tower_water_setpoint_c, action.tower_c, "degC"),
         )
         commands = tuple(
             Command(point, round(float(np.ravel(value)[0]), 2), unit, reason)
@@ -58,13 +58,11 @@ class JointPolicy:
         )
         return commands, reason
 
+    def _known(self, state: State, point: str) -> float | None:
+        found = state.points.get(point)
+        return found.value if found is not None and found.is_usable(self._max_age_s) else None
 
-def _known(state: State, point: str) -> float | None:
-    found = state.points.get(point)
-    return found.value if found is not None and found.is_usable(MAX_AGE_S) else None
-
-
-def _sum_known(state: State, points: tuple[str, ...]) -> float | None:
-    values = [_known(state, point) for point in points]
-    known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
+    def _sum_known(self, state: State, points: tuple[str, ...]) -> float | None:
+        values = [self._known(state, point) for point in points]
+        known = [value for value in values if value is not None]
+        return sum(known) if known and len(known) == len(values) else None

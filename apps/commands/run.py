@@ -13,7 +13,7 @@ import typer
 
 from apps.run_config import RunConfig, Sources, resolved
 from apps.service import serve
-from apps.state_dir import StateDir, default_state_dir
+from apps.state_dir import StateDir, default_state_dir, only_one
 from facility.errors import ConfigError
 from facility.records import Mode
 from facility.site import load_site
@@ -44,6 +44,8 @@ def run(
         start=datetime.now(UTC),
         api_port=api_port,
     )
-    config.save(directory)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    raise typer.Exit(asyncio.run(serve(directory)))
+    with only_one(directory):
+        config.save(directory)
+        code = asyncio.run(serve(directory))
+    raise typer.Exit(code)

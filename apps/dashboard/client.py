@@ -30,9 +30,9 @@ class Api:
         answer = self._request(f"/v1/query/{name}", {"Accept": "application/vnd.apache.arrow.stream"}, parameters)
         return pa.ipc.open_stream(answer.content).read_all().to_pandas()
 
-    def series(self, points: Sequence[str], start: datetime, every_s: float) -> pd.DataFrame:
-        """Bucket means of points since ``start``: one column a point, indexed by time; empty where nothing was read."""
-        parameters = {"point": ",".join(points), "start": start.isoformat(), "every_s": every_s}
+    def series(self, points: Sequence[str], start: datetime, every_s: float, run: str) -> pd.DataFrame:
+        """Bucket means since ``start`` in ``run``: a column a point, indexed by time; empty where nothing was read."""
+        parameters = {"point": ",".join(points), "start": start.isoformat(), "every_s": every_s, "run": run}
         rows = self.query("series", **parameters)
         if rows.empty:
             return pd.DataFrame(columns=list(points))

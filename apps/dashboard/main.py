@@ -44,7 +44,7 @@ def live() -> None:
         about, state = api.get("/v1/about"), api.get("/v1/state")
         _header(about, api.get("/v1/health"))
         _meters(api, about, state)
-        _decisions(api)
+        _decisions(api, about["run"])
         _jobs(state)
     except ApiError as error:
         st.warning(f"{error} This page tries again every {REFRESH_S:.0f} seconds.")
@@ -63,21 +63,21 @@ def _header(about: dict[str, Any], health: dict[str, Any]) -> None:
         st.info(
             f"Synthetic {' and '.join(synthetic)}: for trying out, not for reporting. Give files to use recorded ones."
         )
-    for problem in [*health["problems"], *health["heartbeat_errors"]]:
+    for problem in health["problems"]:
         st.error(problem)
 
 
 def _meters(api: Api, about: dict[str, Any], state: dict[str, Any]) -> None:
     roles, now = about["roles"], datetime.fromisoformat(about["now"])
     start = max(datetime.fromisoformat(about["start"]), now - SPAN)
-    raw = api.series([roles["facility_power_w"], *roles["it_power_w"]], start, EVERY_S)
+    raw = api.series([roles["facility_power_w"], *roles["it_power_w"]], start, EVERY_S, about["run"])
     power_kw = pd.DataFrame(
         {
             "facility": raw[roles["facility_power_w"]] / 1000.0,
             "IT": raw[roles["it_power_w"]].sum(axis=1, skipna=False) / 1000.0,
         }
     ).dropna()
-    inlet_c = api.series(roles["rack_inlet_c"], start, EVERY_S)
+    inlet_c = api.series(roles["rack_inlet_c"], start, EVERY_S, about["run"])
     forecasts = api.get("/v1/forecasts")
     _tiles(api, power_kw, inlet_c, state)
     left, right = st.columns(2)
@@ -152,9 +152,9 @@ def _jobs(state: dict[str, Any]) -> None:
         st.write("No jobs are waiting or running.")
 
 
-def _decisions(api: Api) -> None:
+def _decisions(api: Api, run: str) -> None:
     st.subheader("Last decisions")
-    decisions = api.query("decisions", limit=5)
+    decisions = api.query("decisions", limit=5, run=run)
     if decisions.empty:
         st.write("None yet: the first comes at the next quarter of an hour.")
     for row in decisions.to_dict("records"):
@@ -166,7 +166,7 @@ def _decisions(api: Api) -> None:
             )
             st.dataframe(pd.DataFrame(payload["jobs"], columns=["job", "outcome", "reason"]), hide_index=True)
     with st.expander("What the guard said"):
-        st.dataframe(api.query("verdicts", limit=50), hide_index=True, width="stretch")
+        st.dataframe(api.query("verdicts", limit=50, run=run), hide_index=True, width="stretch")
 
 
 st.set_page_config(page_title="Eco-Orchestrator", page_icon=None, layout="wide")

@@ -26,7 +26,7 @@ from apps.emulator.world import read_world
 from apps.shared_clock import SharedClock, set_clock, start_clock
 from apps.state_dir import StateDir, read_json, write_json
 from apps.web import guest_server
-from facility.errors import ConfigError, DataError
+from facility.errors import ConfigError, DataError, EcoError
 from facility.profile import load_profile
 from facility.site import Site, load_site
 
@@ -36,6 +36,7 @@ TICK_S = 0.1  # wall seconds between steps of the building where nobody asks
 LONGEST_GAP = timedelta(days=2)  # a saved building older than this is not resumed: too much would have to be made up
 LONGEST_LEAD = timedelta(hours=2)  # one that was stopped last may be ahead of the clock: it waits for it
 CLUSTER = "cluster"
+LISTEN_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,11 @@ class Emulator:
         self.building = self._open_building(load_site(config.site))
 
     def _open_building(self, site: Site) -> Building:
-        jobs = read_json(self._config.jobs) if self._config.jobs else []
-        world = read_world(read_json(self._state.world), jobs or [])
+        path = self._config.jobs
+        jobs = read_json(path) if path else []
+        if jobs is None:
+            raise ConfigError("no such file", where=str(path), hint="check --jobs-json")
+        world = read_world(read_json(self._state.world), jobs)
         now, saved = self._clock.now(), _read_saved(self._saved_path)
         if saved is not None and -LONGEST_LEAD <= now - datetime.fromisoformat(saved["at"]) <= LONGEST_GAP:
             try:
@@ -117,10 +121,18 @@ class Emulator:
             await asyncio.sleep(0.01)
 
     async def _listen_modbus(self, stack: contextlib.AsyncExitStack, wish: int) -> None:
-        with listen_tcp(wish) as probe:
-            port = probe.getsockname()[1]
         units = self._units()
-        server = await start_modbus({i + 1: unit for i, unit in enumerate(units.values())}, port, self.catch_up)
+        numbered = {i + 1: unit for i, unit in enumerate(units.values())}
+        for attempt in range(LISTEN_ATTEMPTS):
+            with listen_tcp(wish if attempt == 0 else 0) as probe:
+                port = probe.getsockname()[1]
+            try:  # the server binds for itself: another process may take the port between look and bind
+                server = await start_modbus(numbered, port, self.catch_up)
+            except EcoError:
+                if attempt == LISTEN_ATTEMPTS - 1:
+                    raise
+            else:
+                break
         stack.push_async_callback(server.shutdown)
         self._ports |= dict.fromkeys(units, port)
 

@@ -29,6 +29,26 @@ def open_device(device: Device, clock: Clock, *, port: int | None = None, host: 
             if device.snmp is None:
                 raise ConfigError("an snmp device needs a table 'snmp' with its credentials", where=device.name)
             return SnmpDevice(device, device.snmp, load_profile(device.profile), clock)
+        case "ipmi":
+            from facility.devices.ipmi import IpmiDevice
+
+            return IpmiDevice(device, load_profile(device.profile), clock)
+        case "redfish":
+            from facility.devices.redfish import RedfishDevice
+
+            return RedfishDevice(device, load_profile(device.profile), clock)
+        case "bacnet":
+            from facility.devices.bacnet import BacnetDevice
+
+            return BacnetDevice(device, load_profile(device.profile), clock)
+        case "prometheus":
+            from facility.devices.prometheus import PrometheusDevice
+
+            return PrometheusDevice(device, load_profile(device.profile), clock)
+        case "hwmon":
+            from facility.devices.hwmon import HwmonDevice
+
+            return HwmonDevice(device, load_profile(device.profile), clock)
         case "replay":
             from facility.devices.replay import ReplayDevice
             from facility.recording import load_recording

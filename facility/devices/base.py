@@ -5,11 +5,16 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Final
 
 from facility.clock import Clock
-from facility.errors import ConfigError, DeviceError
+from facility.errors import ConfigError, DeviceError, ReleaseUnknown
 from facility.profile import Profile, ProfilePoint
 from facility.records import Command, Point, Quality, Reading, Verdict, VerdictKind
+
+EXPAND_EVERY_S = 3600.0
 
 
 def check_limits(points: Mapping[str, Point], command: Command) -> Verdict:
@@ -32,6 +37,15 @@ def check_limits(points: Mapping[str, Point], command: Command) -> Verdict:
     return Verdict(command, VerdictKind.ACCEPTED, command.value)
 
 
+class Absent(Enum):
+    """What a device says of a point that it does not have: no such object, no such register."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+
+
 class ProfileDevice(abc.ABC):
     """Base of the protocols that speak through a profile; a child reads and writes raw values."""
 
@@ -43,17 +57,41 @@ class ProfileDevice(abc.ABC):
         self.name = name
         self._profile = profile
         self._clock = clock
-        self._points = profile.points_of(name)
-        self._by_name: dict[str, ProfilePoint] = {f"{name}/{point.name}": point for point in profile.point}
+        self._points: dict[str, Point] = {}
+        self._by_name: dict[str, ProfilePoint] = {}
+        self._templates = tuple(point for point in profile.point if point.is_template)
+        self._expanded_at: datetime | None = None
+        self._adopt([])
 
     @property
     def points(self) -> Mapping[str, Point]:
         """Every point of this device, by name."""
         return self._points
 
+    def _adopt(self, found: Sequence[ProfilePoint]) -> None:
+        """Serve the profile's plain points and the ``found`` instances of its templates."""
+        plain = [point for point in self._profile.point if not point.is_template]
+        self._by_name = {f"{self.name}/{point.name}": point for point in (*plain, *found)}
+        self._points = {name: point.point_of(self.name) for name, point in self._by_name.items()}
+
+    async def _expand(self, templates: Sequence[ProfilePoint]) -> list[ProfilePoint]:
+        """The instances that the device has of the profile's templates. Raises DeviceError."""
+        raise DeviceError(f"{self._profile.protocol} has no points with '*'", where=self.name)
+
+    async def _find_instances(self) -> None:
+        """Look once an hour which instances there are: outlets, sensors and supplies come and go."""
+        if not self._templates and not self._profile.described:
+            return
+        now = self._clock.now()
+        if self._expanded_at is None or (now - self._expanded_at).total_seconds() > EXPAND_EVERY_S:
+            self._adopt(await self._expand(self._templates))
+            self._expanded_at = now
+
     @abc.abstractmethod
-    async def _read_raw(self, wanted: Sequence[ProfilePoint]) -> list[float | None]:
-        """Raw values in the order of ``wanted``; None where the device has none. Raises DeviceError."""
+    async def _read_raw(self, wanted: Sequence[ProfilePoint]) -> Sequence[float | Absent | None]:
+        """Raw values in the order of ``wanted``; None where the device has none, ABSENT where it says that it has no
+        such point. Raises DeviceError.
+        """
 
     @abc.abstractmethod
     async def _write_raw(self, point: ProfilePoint, raw: float) -> None:
@@ -65,12 +103,17 @@ class ProfileDevice(abc.ABC):
 
     async def read(self, points: Sequence[str] | None = None) -> list[Reading]:
         """Read some or all points, with the time at which the answer was complete; raises DeviceError."""
+        await self._find_instances()
         names = list(self._by_name) if points is None else list(points)
         wanted = [self._explain(name) for name in names]
         raws = await self._read_raw(wanted)
         at = self._clock.now()
         readings = []
         for name, point, raw in zip(names, wanted, raws, strict=True):
+            if isinstance(raw, Absent):
+                if point.optional and points is None:
+                    continue
+                raw = None
             value, quality = point.decode(raw)
             readings.append(Reading(name, value, point.unit, at, quality, self.name))
         return readings
@@ -104,15 +147,16 @@ class ProfileDevice(abc.ABC):
         if not any(point.writable for point in concerned):
             return
         release = self._profile.release
-        if release.kind == "none":
-            raise DeviceError(
+        if release.kind == "none" or not release.release_point:
+            raise ReleaseUnknown(
                 f"the profile {self._profile.name!r} knows no way to give control back",
                 where=self.name,
                 hint="set the points by hand to what the building wants",
             )
         flag = self._explain(f"{self.name}/{release.release_point}")
         await self._write_raw(flag, flag.encode(release.release_value))
-        value, quality = flag.decode((await self._read_raw([flag]))[0])
+        (raw,) = await self._read_raw([flag])
+        value, quality = flag.decode(None if isinstance(raw, Absent) else raw)
         if quality is Quality.BAD or value != release.release_value:
             raise DeviceError(f"release was not taken: {flag.name} reports {value}", where=self.name)
 

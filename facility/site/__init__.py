@@ -2,12 +2,15 @@
 
 from facility.site.base import SecretRef, StrictModel, load_toml, resolve_secret, validate
 from facility.site.hall import Hall
-from facility.site.site import Control, Device, Place, Roles, Site, SnmpAuth, Tariff, load_site
+from facility.site.site import Bacnet, Control, Device, Http, Login, Place, Roles, Site, SnmpAuth, Tariff, load_site
 
 __all__ = [
+    "Bacnet",
     "Control",
     "Device",
     "Hall",
+    "Http",
+    "Login",
     "Place",
     "Roles",
     "SecretRef",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal
@@ -47,11 +48,45 @@ class SnmpAuth(StrictModel):
         return self
 
 
+class Login(StrictModel):
+    """User and password of a BMC, as references."""
+
+    user: str
+    password: SecretRef
+
+
+class Http(StrictModel):
+    """How an HTTP device (Redfish, Prometheus) is reached; the certificate is verified unless said otherwise."""
+
+    scheme: Literal["https", "http"] = "https"
+    user: str = ""
+    password: SecretRef | None = None
+    token: SecretRef | None = None  # bearer token
+    ca_file: str = ""  # PEM bundle to trust instead of the system's
+    verify: bool = True
+
+    @model_validator(mode="after")
+    def _complete(self) -> Http:
+        if bool(self.user) != (self.password is not None):
+            raise ValueError("'user' and 'password' go together")
+        return self
+
+
+class Bacnet(StrictModel):
+    """Which BACnet device it is, and at which priority commands are written."""
+
+    instance: int = Field(ge=0, le=4194302)
+    priority: int = Field(default=13, ge=7, le=16)  # 1 to 6 belong to life safety and to the device itself
+    local_address: str = ""  # "10.0.0.5/24:47809"; empty: any address, a free port
+    cov_lifetime_s: int = Field(default=0, ge=0, le=86400)  # subscribe to changes for so long, renewed; 0: poll alone
+    cov_poll_s: float = Field(default=60.0, gt=0)  # with subscriptions, points are polled no more often than this
+
+
 class Device(StrictModel):
     """One device: how to reach it and which profile explains it. ``name`` is the equipment part of its points."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9./-]*$")
-    protocol: Literal["modbus", "snmp", "nvml", "replay"]
+    protocol: Literal["modbus", "snmp", "ipmi", "redfish", "bacnet", "prometheus", "hwmon", "nvml", "replay"]
     profile: str = ""  # name of a file in facility/profiles, or a path to one
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
@@ -59,20 +94,35 @@ class Device(StrictModel):
     poll_s: float = Field(default=60.0, gt=0)
     deadline_s: float = Field(default=3.0, gt=0)
     snmp: SnmpAuth | None = None
+    ipmi: Login | None = None
+    http: Http | None = None  # redfish and prometheus
+    bacnet: Bacnet | None = None
+    root: str = "/sys/class/hwmon"  # hwmon: folder of the chips
     recording: str = ""  # replay: folder or Parquet file
 
     @model_validator(mode="after")
     def _reachable(self) -> Device:
-        if self.protocol in ("modbus", "snmp"):
-            if not self.port:
-                raise ValueError(f"device {self.name!r}: a {self.protocol} device needs 'port'")
-            if not self.profile:
-                raise ValueError(f"device {self.name!r}: a {self.protocol} device needs 'profile'")
-        if self.protocol == "snmp" and self.snmp is None:
-            raise ValueError(f"device {self.name!r}: an snmp device needs a table 'snmp' with its credentials")
-        if self.protocol == "replay" and not self.recording:
-            raise ValueError(f"device {self.name!r}: a replay device needs 'recording'")
+        needs = [name for name in _NEEDS[self.protocol] if not getattr(self, name)]
+        if needs:
+            wanted = " and ".join(repr(name) for name in needs)
+            raise ValueError(f"device {self.name!r}: {_ARTICLE[self.protocol]} device needs {wanted}")
         return self
+
+
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "modbus": ("port", "profile"),
+    "snmp": ("port", "profile", "snmp"),
+    "ipmi": ("port", "profile", "ipmi"),
+    "redfish": ("port", "profile", "http"),
+    "bacnet": ("port", "profile", "bacnet"),
+    "prometheus": ("port", "profile", "http"),
+    "hwmon": ("profile",),
+    "nvml": (),
+    "replay": ("recording",),
+}
+_ARTICLE: Mapping[str, str] = {
+    name: f"{'an' if name in ('snmp', 'ipmi', 'hwmon', 'nvml') else 'a'} {name}" for name in _NEEDS
+}
 
 
 class Control(StrictModel):
@@ -82,6 +132,7 @@ class Control(StrictModel):
     heartbeat_s: float = Field(default=30.0, gt=0)
     fallback_timeout_min: float = Field(default=5.0, gt=0)
     max_age_s: float = Field(default=300.0, gt=0)  # older than this is stale: nothing is written on it
+    inlet_limit_c: float = Field(default=32.0, gt=0)  # ASHRAE TC 9.9 (2021), class A1 allowable: 15 to 32 C
     policy: str = "wait-awhile"
     plant: Literal["legacy", "rule", "optimum"] = "rule"
 
@@ -100,6 +151,7 @@ class Roles(StrictModel):
     fan_speed_setpoint_pct: tuple[str, ...] = ()
     chw_supply_setpoint_c: tuple[str, ...] = ()
     economizer_enable_flag: tuple[str, ...] = ()
+    tower_water_setpoint_c: tuple[str, ...] = ()
 
 
 class Tariff(StrictModel):

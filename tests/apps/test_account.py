@@ -31,15 +31,15 @@ def _signals(hours: int = 3) -> Signals:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open(tmp_path / "eco.duckdb")
+    store = Store.open(tmp_path / "eco.duckdb", "run")
     yield store
     store.close()
 
 
-def _count(store: Store, point: str, power_w: float, *, reset_at_min: int | None = None) -> None:
-    """A counter read each minute, which starts at 5 kWh and may fall back to zero."""
+def _count(store: Store, point: str, power_w: float, *, reset_at_min: int | None = None, from_min: int = 0) -> None:
+    """A counter read each minute from ``from_min`` on, which starts at 5 kWh and may fall back to zero."""
     readings, count = [], 5000.0
-    for minute in range(121):
+    for minute in range(from_min, 121):
         if minute == reset_at_min:
             count = 0.0
         readings.append(Reading(point, count, "Wh", START + timedelta(minutes=minute), Quality.GOOD, "test"))
@@ -72,6 +72,7 @@ def test_a_counter_that_fell_is_a_reset_and_loses_one_step_at_most(store: Store)
 
 def test_what_was_not_metered_is_missing_not_zero(store: Store) -> None:
     _count(store, "meter/energy_wh", 15_000.0)
+    _count(store, "pdu-1/energy_wh", 4_000.0)
     summary = settle(store, ROLES, _signals(), "run", START, END)
     assert summary.it_kwh is None
     assert summary.pue is None
@@ -81,3 +82,26 @@ def test_what_was_not_metered_is_missing_not_zero(store: Store) -> None:
 def test_carbon_is_missing_where_the_signal_does_not_cover_the_run(store: Store) -> None:
     _count_all(store)
     assert settle(store, ROLES, _signals(hours=1), "run", START, END).carbon_kg is None
+
+
+def test_a_meter_that_was_read_late_shortens_the_span_for_all_and_does_not_bias_pue(store: Store) -> None:
+    _count(store, "meter/energy_wh", 15_000.0)
+    _count(store, "pdu-1/energy_wh", 4_000.0)
+    _count(store, "pdu-2/energy_wh", 6_000.0, from_min=30)
+    summary = settle(store, ROLES, _signals(), "run", START, END)
+    assert summary.pue == pytest.approx(1.5)
+    assert summary.coverage_pct == pytest.approx(75.0)
+    assert summary.carbon_kg == pytest.approx(15.0 * 0.5 * 0.1 + 15.0 * 0.3, rel=0.01)
+
+
+def test_another_run_through_the_same_time_is_not_counted(store: Store, tmp_path: Path) -> None:
+    _count_all(store)
+    store.close()
+    again = Store.open(tmp_path / "eco.duckdb", "again")
+    _count(again, "meter/energy_wh", 30_000.0)
+    _count(again, "pdu-1/energy_wh", 10_000.0)
+    _count(again, "pdu-2/energy_wh", 10_000.0)
+    assert settle(again, ROLES, _signals(), "run", START, END).pue == pytest.approx(1.5)
+    assert settle(again, ROLES, _signals(), "again", START, END).pue == pytest.approx(1.5)
+    assert settle(again, ROLES, _signals(), "again", START, END).facility_kwh == pytest.approx(60.0, rel=0.01)
+    again.close()

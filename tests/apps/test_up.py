@@ -29,7 +29,9 @@ def test_two_hours_end_by_themselves_with_a_summary(tmp_path: Path) -> None:
     done = _eco("up", "--no-ui", "--for", "2h", "--speed", "600", "--json", "--state", str(tmp_path))
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
-    assert summary["ticks"] == summary["decisions"] == 8
+    assert summary["ticks"] == summary["decisions"]
+    assert 4 <= summary["ticks"] <= 8  # a tick that a busy machine overruns is skipped, never made up for
+    assert summary["coverage_pct"] > 90.0
     assert set(summary["verdicts"]) == {"accepted", "clipped", "rejected"}
     assert summary["verdicts"]["accepted"] > 0
     assert summary["readings"] > 1000
@@ -74,7 +76,7 @@ def test_kill_9_of_the_service_loses_nothing_and_the_building_falls_back(tmp_pat
         assert _count(again, "readings") >= _count(kept, "readings") >= acknowledged["readings_acknowledged"]
         running.wait_for_decisions(4)
         wait_for(lambda: _is_remote(running), "control taken again")
-    assert not (tmp_path / "written.json").exists() or json.loads((tmp_path / "written.json").read_text()) == {}
+    assert json.loads((tmp_path / "written.json").read_text())["before"] == {}
 
 
 def _count(rows: list[dict[str, object]], name: str) -> int:
@@ -121,3 +123,11 @@ def _effective_setpoint(running: Running) -> float:
 
 def _is_remote(running: Running) -> bool:
     return _crah(running, "remote_active_flag") == 1.0
+
+
+def test_a_state_directory_does_not_go_back_in_time(tmp_path: Path) -> None:
+    first = _eco("up", "--no-ui", "--for", "15m", "--speed", "600", "--state", str(tmp_path))
+    assert first.returncode == 0, first.stderr
+    again = _eco("up", "--no-ui", "--for", "15m", "--start", "2020-01-01T00:00", "--state", str(tmp_path))
+    assert again.returncode != 0
+    assert "time does not go back" in again.stderr

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from facility.errors import DeviceError
+from facility.errors import DeviceError, ReleaseUnknown
 from facility.records import Command, Point, Quality, Reading, Verdict, VerdictKind
 
 
 class MemoryActuator:
-    """Holds values; ``broken`` refuses every write, ``stubborn`` acknowledges writes and keeps its value."""
+    """Holds values; ``broken`` refuses every write, ``stubborn`` acknowledges writes and keeps its value.
+
+    ``failure`` is raised by a release.
+    """
 
     def __init__(self, points: Sequence[Point], values: Mapping[str, float]) -> None:
         self.name = points[0].equipment
@@ -20,6 +23,8 @@ class MemoryActuator:
         self.released: list[str] = []
         self.broken = False
         self.stubborn = False
+        self.knows_release = True
+        self.failure: Exception | None = None
 
     def _reading(self, point: str) -> Reading:
         return Reading(point, self.values[point], self.points[point].unit, datetime.now(UTC), Quality.GOOD, self.name)
@@ -41,6 +46,10 @@ class MemoryActuator:
         return self._reading(command.point)
 
     async def release(self, points: Sequence[str] | None = None) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if not self.knows_release:
+            raise ReleaseUnknown("knows no way back", where=self.name)
         self.released += points or list(self.points)
 
     async def close(self) -> None:

@@ -3,15 +3,18 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from facility.errors import GuardError
-from facility.guard import Guard, GuardLimits
+from facility.checks import GuardLimits
+from facility.errors import DeviceError, GuardError
+from facility.guard import Guard
+from facility.journal import Journal
 from facility.records import Command, Mode, Point, PointState, Quality, State, VerdictKind
 from tests.facility.memory import MemoryActuator
 
@@ -39,9 +42,16 @@ def crah() -> MemoryActuator:
     return MemoryActuator(points, {SETPOINT: 18.0, "crah-1/supply_air_c": 18.3})
 
 
+LIMITS = GuardLimits(max_age_s=300.0, watch=INLETS, watch_max=32.0, hold_s=2250.0)
+
+
+def _guard(crah: MemoryActuator, folder: Path, mode: Mode = Mode.ACTIVE, site: str = "hall") -> Guard:
+    return Guard([crah], LIMITS, Journal(folder / "written.json", site), mode)
+
+
 @pytest.fixture
 def guard(crah: MemoryActuator, tmp_path: Path) -> Guard:
-    return Guard([crah], GuardLimits(max_age_s=300.0, watch=INLETS), tmp_path / "written.json")
+    return _guard(crah, tmp_path)
 
 
 def _want(value: float | None, point: str = SETPOINT) -> Command:
@@ -67,7 +77,7 @@ def _want(value: float | None, point: str = SETPOINT) -> Command:
 def test_each_rule(
     guard: Guard, command: Command, state: State, kind: VerdictKind, rule: str, value: float | None
 ) -> None:
-    verdict = guard.check(command, state)
+    verdict = guard.checks.check(command, state)
     assert (verdict.kind, verdict.rule, verdict.value) == (kind, rule, value)
 
 
@@ -81,7 +91,7 @@ def test_each_rule(
 def test_whatever_is_wanted_what_passes_is_within_range_and_step_of_a_fresh_reading(
     guard: Guard, wanted: float, measured: float, age_s: float, quality: Quality
 ) -> None:
-    verdict = guard.check(_want(wanted), _state(_point_state(measured, age_s, quality)))
+    verdict = guard.checks.check(_want(wanted), _state(_point_state(measured, age_s, quality)))
     if verdict.kind is VerdictKind.REJECTED:
         assert verdict.value is None
         return
@@ -95,54 +105,126 @@ def test_whatever_is_wanted_what_passes_is_within_range_and_step_of_a_fresh_read
 
 
 @pytest.mark.parametrize("mode", [Mode.OFF, Mode.SHADOW, Mode.ADVISORY])
-def test_nothing_is_written_unless_active(guard: Guard, crah: MemoryActuator, mode: Mode) -> None:
-    results = asyncio.run(guard.apply([_want(19.0)], _state(), mode))
+def test_nothing_is_written_unless_active(crah: MemoryActuator, mode: Mode, tmp_path: Path) -> None:
+    guard = _guard(crah, tmp_path, mode)
+    results = asyncio.run(guard.apply([_want(19.0)], _state()))
+    assert asyncio.run(guard.beat({"crah-1": [_want(19.0)]}, _state())) == []
     assert results[0].verdict.kind is VerdictKind.ACCEPTED
     assert crah.writes == []
 
 
 def test_active_writes_the_clipped_value_and_reads_it_back(guard: Guard, crah: MemoryActuator) -> None:
-    results = asyncio.run(guard.apply([_want(24.0)], _state(), Mode.ACTIVE))
+    results = asyncio.run(guard.apply([_want(24.0)], _state()))
     assert [command.value for command in crah.writes] == [20.0]
     assert results[0].read_back == 20.0
 
 
 def test_what_stood_there_is_on_disk_before_the_write(guard: Guard, crah: MemoryActuator, tmp_path: Path) -> None:
     crah.broken = True
-    results = asyncio.run(guard.apply([_want(19.0)], _state(), Mode.ACTIVE))
+    results = asyncio.run(guard.apply([_want(19.0)], _state()))
     assert "refused" in results[0].error
-    assert json.loads((tmp_path / "written.json").read_text()) == {SETPOINT: 18.0}
+    assert json.loads((tmp_path / "written.json").read_text()) == {"site": "hall", "before": {SETPOINT: 18.0}}
 
 
 def test_a_device_that_does_not_take_the_value_is_reported(guard: Guard, crah: MemoryActuator) -> None:
     crah.stubborn = True
-    results = asyncio.run(guard.apply([_want(19.0)], _state(), Mode.ACTIVE))
+    results = asyncio.run(guard.apply([_want(19.0)], _state()))
     assert "wrote 19, the device reports 18" in results[0].error
 
 
 def test_hand_back_releases_what_was_written_and_clears_the_journal(
     guard: Guard, crah: MemoryActuator, tmp_path: Path
 ) -> None:
-    asyncio.run(guard.apply([_want(19.0)], _state(), Mode.ACTIVE))
+    asyncio.run(guard.apply([_want(19.0)], _state()))
     assert asyncio.run(guard.hand_back()) == []
     assert crah.released == [SETPOINT]
     assert guard.left_over == frozenset()
 
 
 def test_a_new_guard_knows_what_a_crashed_one_wrote(guard: Guard, crah: MemoryActuator, tmp_path: Path) -> None:
-    asyncio.run(guard.apply([_want(19.0)], _state(), Mode.ACTIVE))
-    assert Guard([crah], GuardLimits(), tmp_path / "written.json").left_over == {SETPOINT}
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    again = _guard(crah, tmp_path)
+    assert again.left_over == {SETPOINT}
+    # What another process decided is not held by heartbeats: it is for the first decision to take it over.
+    crah.writes.clear()
+    assert asyncio.run(again.beat({"crah-1": [_want(18.0)]}, _state())) == []
+    assert crah.writes == []
 
 
 def test_no_heartbeat_holds_setpoints_when_too_little_is_seen(guard: Guard, crah: MemoryActuator) -> None:
-    errors = asyncio.run(guard.beat([_want(18.0)], _state(inlets_known=0)))
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    errors = asyncio.run(guard.beat({"crah-1": [_want(18.0)]}, _state(inlets_known=0)))
     assert "only 0 of 2 watched readings" in errors[0]
-    assert crah.writes == []
-    assert asyncio.run(guard.beat([_want(18.0)], _state())) == []
     assert len(crah.writes) == 1
+    assert asyncio.run(guard.beat({"crah-1": [_want(18.0)]}, _state())) == []
+    assert len(crah.writes) == 2
+
+
+def test_no_heartbeat_holds_setpoints_that_nobody_decides_anew(guard: Guard, crah: MemoryActuator) -> None:
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    later = replace(_state(), at=NOW + timedelta(hours=1))
+    (error,) = asyncio.run(guard.beat({"crah-1": [_want(18.0)]}, later))
+    assert "last decided 3600 s ago" in error
+
+
+def test_heat_leaves_the_plant_to_the_building_and_starts_no_job(guard: Guard, crah: MemoryActuator) -> None:
+    hot = _state()
+    hot = replace(hot, points={**hot.points, INLETS[1]: _point_state(32.5)})
+    assert guard.checks.check(_want(17.0), hot).rule == "hot"
+    calming = replace(hot, points={**hot.points, INLETS[1]: _point_state(31.5)})
+    assert guard.checks.check(_want(17.0), calming).rule == "hot"  # not before it has fallen by a kelvin
+    assert guard.checks.check(_want(17.0), _state()).kind is VerdictKind.ACCEPTED
+
+
+def test_after_closing_nothing_is_written_and_control_can_still_be_given_back(
+    guard: Guard, crah: MemoryActuator
+) -> None:
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    guard.close()
+    (late,) = asyncio.run(guard.apply([_want(20.0)], _state()))
+    assert "control is being given back" in late.error
+    assert asyncio.run(guard.hand_back()) == []
+    assert [command.value for command in crah.writes] == [19.0]
+    assert crah.released == [SETPOINT]
+
+
+def test_a_device_that_knows_no_way_back_gets_what_stood_there(guard: Guard, crah: MemoryActuator) -> None:
+    crah.knows_release = False
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    assert asyncio.run(guard.hand_back()) == []
+    assert crah.values[SETPOINT] == 18.0
+    assert guard.left_over == frozenset()
+
+
+@pytest.mark.parametrize("failure", [DeviceError("lost"), OSError("socket"), KeyError("x")])
+def test_whatever_fails_at_one_device_the_others_are_given_back(
+    crah: MemoryActuator, tmp_path: Path, failure: Exception
+) -> None:
+    other = MemoryActuator([Point("fan-1/speed_pct", "ratio", "%", "fan-1", writable=True)], {"fan-1/speed_pct": 50.0})
+    guard = Guard([other, crah], LIMITS, Journal(tmp_path / "written.json", "hall"), Mode.ACTIVE)
+    state = _state()
+    state = replace(state, points={**state.points, "fan-1/speed_pct": _point_state(50.0)})
+    asyncio.run(guard.apply([_want(60.0, "fan-1/speed_pct"), _want(19.0)], state))
+    other.failure = failure
+    (error,) = asyncio.run(guard.hand_back())
+    assert error.startswith("fan-1")
+    assert guard.left_over == {"fan-1/speed_pct"}
+
+
+def test_a_point_that_reports_another_value_later_is_named(guard: Guard, crah: MemoryActuator) -> None:
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    same = PointState(19.0, "degC", NOW + timedelta(seconds=60), 0.0, Quality.GOOD)
+    assert guard.departures(_state(same)) == []
+    assert guard.departures(_state(replace(same, value=18.0))) == [f"{SETPOINT} reports 18 where 19 was written"]
+
+
+def test_the_journal_of_another_site_is_refused(guard: Guard, crah: MemoryActuator, tmp_path: Path) -> None:
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    with pytest.raises(GuardError, match="a run of site 'hall' wrote"):
+        _guard(crah, tmp_path, site="annex")
 
 
 def test_a_damaged_journal_is_an_error_that_says_what_to_do(crah: MemoryActuator, tmp_path: Path) -> None:
     (tmp_path / "written.json").write_text("{")
     with pytest.raises(GuardError, match="check the devices by hand"):
-        Guard([crah], GuardLimits(), tmp_path / "written.json")
+        _guard(crah, tmp_path)

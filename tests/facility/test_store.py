@@ -78,7 +78,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(path: Path) -> None:
 def _count(path: Path) -> int:
     store = Store.open(path)
     try:
-        return store.counts(START)["readings"]
+        return store.counts()["readings"]
     finally:
         store.close()
 
@@ -203,20 +203,20 @@ def test_decisions_verdicts_and_events_come_back_newest_first(store: Store) -> N
     assert decisions[0]["payload"] == '{"commands": [2]}'
     assert len(store.query("verdicts")) == 3
     assert store.query("events").to_pylist()[0]["subject"] == "crah-1"
-    counts = store.counts(START)
+    counts = store.counts()
     assert {key: counts[key] for key in ("decisions", "accepted", "clipped", "rejected")} == {
         "decisions": 3,
         "accepted": 1,
         "clipped": 1,
         "rejected": 1,
     }
-    assert store.counts(START + timedelta(hours=1))["decisions"] == 2
+    assert store.query("counts", start=START + timedelta(hours=1))["decisions"].to_pylist() == [2]
 
 
 def test_an_unknown_query_or_parameter_names_the_known_ones(store: Store) -> None:
     with pytest.raises(StoreError, match=r"decisions.*latest.*series"):
         store.query("select 1")
-    with pytest.raises(StoreError, match=r"point, start, end, every_s"):
+    with pytest.raises(StoreError, match=r"point, start, end, run, every_s"):
         store.query("series", point=METER, begin=START)
     with pytest.raises(StoreError, match="missing"):
         store.query("series")
@@ -259,7 +259,7 @@ def test_a_table_or_batch_of_another_width_is_taken(store: Store) -> None:
     assert store.append_readings(_table()) == 1
     assert store.append_readings(_table().to_batches()[0]) == 1
     assert store.append_readings([]) == 0
-    assert store.counts(START)["readings"] == 2
+    assert store.counts()["readings"] == 2
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_table_or_batch_of_another_width_is_taken(store: Store) -> None:
 def test_a_table_of_another_form_is_refused_whole(store: Store, table: pa.Table, said: str) -> None:
     with pytest.raises(DataError, match=said):
         store.append_readings(table)
-    assert store.counts(START)["readings"] == 0
+    assert store.counts()["readings"] == 0
 
 
 def test_readers_do_not_wait_for_the_writer(store: Store) -> None:
@@ -287,7 +287,7 @@ def test_readers_do_not_wait_for_the_writer(store: Store) -> None:
 
     def read() -> None:
         while not done.is_set():
-            seen.append(store.counts(START)["readings"])
+            seen.append(store.counts()["readings"])
             time.sleep(0.001)
 
     threads = [threading.Thread(target=read) for _ in range(3)]
@@ -298,7 +298,7 @@ def test_readers_do_not_wait_for_the_writer(store: Store) -> None:
     done.set()
     for thread in threads:
         thread.join()
-    assert store.counts(START)["readings"] == 2000
+    assert store.counts()["readings"] == 2000
     assert all(count % 100 == 0 for count in seen)
 
 
@@ -309,3 +309,15 @@ def test_a_closed_store_says_so(path: Path) -> None:
         store.query("latest")
     with pytest.raises(StoreError):
         store.append_readings([reading(1.0, 0)])
+
+
+def test_two_runs_through_the_same_time_are_told_apart(tmp_path: Path) -> None:
+    for run, value in (("first", 1.0), ("second", 2.0)):
+        store = Store.open(tmp_path / "eco.duckdb", run)
+        store.append_readings([Reading(METER, value, "W", START, Quality.GOOD, "test")])
+        store.close()
+    store = Store.open(tmp_path / "eco.duckdb", "third")
+    assert [store.counts(run)["readings"] for run in ("first", "second", "third", None)] == [1, 1, 0, 2]
+    assert store.query("series", point=METER, run="second")["value"].to_pylist() == [2.0]
+    assert store.query("runs")["run"].to_pylist() == ["first", "second"]
+    store.close()

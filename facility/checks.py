@@ -1,0 +1,149 @@
+"""The rules that every command passes before it may be written; nothing here writes.
+
+In order; each can reject a command, and range and step can clip it:
+
+1. ``unknown_point``  some actuator serves the point
+2. ``not_a_number``   the value is finite
+3. ``not_writable``   the point may be written at all
+4. ``blind``          enough of the watched readings (rack inlets) are good and fresh
+5. ``hot``            no watched reading is above its limit, unless the command takes load away
+6. ``stale``          the point's own reading is good and fresh
+7. ``range``          clipped to the point's limits
+8. ``step``           clipped to the largest change one write may make, from the value measured now
+9. what the actuator itself says
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from facility.records import JOB_GPU_CAP_W, JOB_RUN_FLAG, Actuator, Command, Point, State, Verdict, VerdictKind
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLimits:
+    """What the guard holds every write to."""
+
+    max_age_s: float = 300.0
+    watch: tuple[str, ...] = ()  # readings without which nothing is written to a device
+    watch_share: float = 0.5  # at least this share of them must be good and fresh
+    watch_max: float = math.inf  # above this is heat: the plant is left to the building, no job starts
+    watch_calm: float = 1.0  # so far below watch_max must all of them fall again
+    hold_s: float = 2250.0  # heartbeats hold a device for so long after its last decided setpoint
+    write_deadline_s: float = 5.0  # wall seconds for one write with its read-back
+    read_back_tolerance: float = 0.02  # of the value, or absolute below 1
+
+
+class Checks:
+    """What the rules say of a command, given the points of all actuators and what is known now."""
+
+    def __init__(self, actuators: Sequence[Actuator], limits: GuardLimits) -> None:
+        self._actuators = tuple(actuators)
+        self._limits = limits
+        self._is_hot = False
+
+    def owner(self, point: str) -> Actuator | None:
+        """The actuator that serves ``point``."""
+        return next((actuator for actuator in self._actuators if point in actuator.points), None)
+
+    def check(self, command: Command, state: State) -> Verdict:
+        """The guard's word on ``command`` given what is known in ``state``; writes nothing."""
+        actuator = self.owner(command.point)
+        if actuator is None:
+            return _rejected(command, "unknown_point", "no actuator serves this point")
+        point = actuator.points[command.point]
+        rejection = self._rejection(command, point, state)
+        if rejection is not None:
+            return rejection
+        clipped = _clip(command, point, state)
+        said = actuator.check(replace(command, value=clipped.value))
+        return clipped if said.kind is VerdictKind.ACCEPTED else replace(said, command=command)
+
+    def _rejection(self, command: Command, point: Point, state: State) -> Verdict | None:
+        if command.value is not None and not math.isfinite(command.value):
+            return _rejected(command, "not_a_number", f"{command.value!r} is no value")
+        if not point.writable:
+            return _rejected(command, "not_writable", "the profile marks this point as read only")
+        if command.value is None:
+            return None  # giving back is always allowed
+        if point.kind == "job":  # a job is in the state or unknown to its actuator: its point is not measured
+            return self._hot(command, state)
+        return self._blind(command, state) or self._hot(command, state) or self._stale(command, state)
+
+    def blindness(self, state: State) -> str:
+        """Why too little can be seen to be in command, in words; empty where enough is seen."""
+        watch = self._limits.watch
+        seen = [name for name in watch if name in state.points and state.points[name].is_usable(self._limits.max_age_s)]
+        if not watch or len(seen) >= self._limits.watch_share * len(watch):
+            return ""
+        return f"only {len(seen)} of {len(watch)} watched readings are good and fresh"
+
+    def heat(self, state: State) -> str:
+        """Which watched reading is above its limit, in words; empty where none is, and all have calmed down."""
+        seen = {name: state.points[name] for name in self._limits.watch if name in state.points}
+        values = {name: seen[name].value for name in seen if seen[name].is_usable(self._limits.max_age_s)}
+        known = {name: value for name, value in values.items() if value is not None}
+        if not known:
+            return ""  # blindness speaks for itself
+        hottest = max(known, key=lambda name: known[name])
+        allowed = self._limits.watch_max - (self._limits.watch_calm if self._is_hot else 0.0)
+        self._is_hot = known[hottest] > allowed
+        if not self._is_hot:
+            return ""
+        return f"{hottest} is {known[hottest]:.1f}, the limit is {self._limits.watch_max:g}"
+
+    def _blind(self, command: Command, state: State) -> Verdict | None:
+        why = self.blindness(state)
+        return _rejected(command, "blind", why) if why else None
+
+    def _hot(self, command: Command, state: State) -> Verdict | None:
+        why = self.heat(state)
+        return _rejected(command, "hot", why) if why and not self._lightens(command, state) else None
+
+    def _lightens(self, command: Command, state: State) -> bool:
+        """Whether the command takes load away: a job is held, or its cap lowered. The plant is the building's now."""
+        job, _, quantity = command.point.rpartition("/")
+        if quantity == JOB_RUN_FLAG:
+            return command.value == 0.0
+        if quantity != JOB_GPU_CAP_W or command.value is None:
+            return False
+        cap_w = next((status.gpu_cap_w for status in state.jobs if status.job.name == job), None)
+        return cap_w is None or command.value <= cap_w
+
+    def _stale(self, command: Command, state: State) -> Verdict | None:
+        reading = state.points.get(command.point)
+        if reading is None:
+            return _rejected(command, "stale", "the point was never read")
+        if not reading.is_usable(self._limits.max_age_s):
+            age = f"{reading.age_s:.0f} s old, quality {reading.quality.value}"
+            return _rejected(
+                command, "stale", f"its reading is {age}; at most {self._limits.max_age_s:.0f} s is allowed"
+            )
+        return None
+
+
+def _clip(command: Command, point: Point, state: State) -> Verdict:
+    value, rule, detail = command.value, "", ""
+    if value is None:
+        return Verdict(command, VerdictKind.ACCEPTED, None)
+    low = -math.inf if point.min is None else point.min
+    high = math.inf if point.max is None else point.max
+    if not low <= value <= high:
+        rule, detail = "range", f"{value:g} is outside {low:g}..{high:g} {point.unit}"
+        value = min(max(value, low), high)
+    now = state.points.get(command.point)
+    if point.max_step is not None and now is not None and now.value is not None:
+        nearest = min(max(value, now.value - point.max_step), now.value + point.max_step)
+        nearest = min(max(nearest, low), high)  # from outside its range a point is brought to the nearest end
+        if nearest != value:
+            rule = "step"
+            detail = f"{value:g} is more than {point.max_step:g} {point.unit} from {now.value:g}"
+            value = nearest
+    kind = VerdictKind.CLIPPED if rule else VerdictKind.ACCEPTED
+    return Verdict(command, kind, value, rule, detail)
+
+
+def _rejected(command: Command, rule: str, detail: str) -> Verdict:
+    return Verdict(command, VerdictKind.REJECTED, None, rule, detail)
