@@ -159,6 +159,9 @@ def _limits(site: Site) -> GuardLimits:
         max_age_s=site.control.max_age_s,
         watch=site.roles.rack_inlet_c,
         watch_max=site.control.inlet_limit_c,
+        rate_s=site.control.tick_s,
+        windows=site.control.window,
+        timezone=site.site.timezone,
         hold_s=TICKS_MISSED * site.control.tick_s,
     )
 

@@ -226,15 +226,15 @@ class Service:
             await self._clock.sleep(self._parts.site.control.heartbeat_s)
 
     async def _beat_once(self) -> None:
-        """Hold what was decided, unless the hall is too hot: then the building's own control takes over at once."""
+        """Hold what was decided; in heat and outside the hours for it the building's own control takes over at once."""
         if self._config.mode is not Mode.ACTIVE:
             return
         loop, now = self._parts.loop, self._clock.now()
         state = State(now, loop.collector.snapshot(now))
-        why = loop.guard.checks.heat(state)
+        why = loop.guard.checks.heat(state) or loop.guard.checks.off_schedule(now)
         if why:
             errors = await loop.guard.hand_back()
-            self._control_problems = [f"control is given back, the hall is too hot: {why}", *errors]
+            self._control_problems = [f"control is given back: {why}", *errors]
             return
         errors = await loop.guard.beat(self._parts.signs_of_life(self._heartbeats + 1), state)
         self._heartbeats += not errors

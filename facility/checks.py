@@ -5,12 +5,13 @@ In order; each can reject a command, and range and step can clip it:
 1. ``unknown_point``  some actuator serves the point
 2. ``not_a_number``   the value is finite
 3. ``not_writable``   the point may be written at all
-4. ``blind``          enough of the watched readings (rack inlets) are good and fresh
-5. ``hot``            no watched reading is above its limit, unless the command takes load away
-6. ``stale``          the point's own reading is good and fresh
-7. ``range``          clipped to the point's limits
-8. ``step``           clipped to the largest change one write may make, from the value measured now
-9. what the actuator itself says
+4. ``schedule``       the site allows writing at this hour
+5. ``blind``          enough of the watched readings (rack inlets) are good and fresh
+6. ``hot``            no watched reading is above its limit, unless the command takes load away
+7. ``stale``          the point's own reading is good and fresh
+8. ``range``          clipped to the point's limits
+9. ``step``           clipped to the largest change that is allowed in ``rate_s``, from the value measured before it
+10. what the actuator itself says
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from facility.records import JOB_GPU_CAP_W, JOB_RUN_FLAG, Actuator, Command, Point, State, Verdict, VerdictKind
+from facility.site import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,9 @@ class GuardLimits:
     watch_share: float = 0.5  # at least this share of them must be good and fresh
     watch_max: float = math.inf  # above this is heat: the plant is left to the building, no job starts
     watch_calm: float = 1.0  # so far below watch_max must all of them fall again
+    rate_s: float = 0.0  # a point's max_step is for so long; 0: for each write
+    windows: tuple[Window, ...] = ()  # local hours in which devices may be commanded; none: always
+    timezone: str = "UTC"
     hold_s: float = 2250.0  # heartbeats hold a device for so long after its last decided setpoint
     write_deadline_s: float = 5.0  # wall seconds for one write with its read-back
     read_back_tolerance: float = 0.02  # of the value, or absolute below 1
@@ -43,6 +50,8 @@ class Checks:
         self._actuators = tuple(actuators)
         self._limits = limits
         self._is_hot = False
+        self._zone = ZoneInfo(limits.timezone)
+        self._moved: dict[str, tuple[float, datetime]] = {}  # by point: the value before its last move, and when
 
     def owner(self, point: str) -> Actuator | None:
         """The actuator that serves ``point``."""
@@ -57,7 +66,7 @@ class Checks:
         rejection = self._rejection(command, point, state)
         if rejection is not None:
             return rejection
-        clipped = _clip(command, point, state)
+        clipped = self._clip(command, point, state)
         said = actuator.check(replace(command, value=clipped.value))
         return clipped if said.kind is VerdictKind.ACCEPTED else replace(said, command=command)
 
@@ -70,7 +79,31 @@ class Checks:
             return None  # giving back is always allowed
         if point.kind == "job":  # a job is in the state or unknown to its actuator: its point is not measured
             return self._hot(command, state)
-        return self._blind(command, state) or self._hot(command, state) or self._stale(command, state)
+        rules = (self._off_schedule, self._blind, self._hot, self._stale)
+        return next((found for rule in rules if (found := rule(command, state)) is not None), None)
+
+    def moved(self, point: str, state: State) -> None:
+        """``point`` was just written: what it may be changed by counts from the value before, for ``rate_s``."""
+        before = state.points.get(point)
+        if before is not None and before.value is not None and self._recent(point, state) is None:
+            self._moved[point] = (before.value, state.at)
+
+    def _recent(self, point: str, state: State) -> float | None:
+        """The value before a move that is less than ``rate_s`` old; a tick that comes a little early is forgiven."""
+        value, at = self._moved.get(point, (0.0, None))
+        is_recent = at is not None and (state.at - at).total_seconds() < 0.9 * self._limits.rate_s
+        return value if is_recent else None
+
+    def off_schedule(self, at: datetime) -> str:
+        """Why the site does not allow writing at ``at``, in words; empty where it does."""
+        local = at.astimezone(self._zone)
+        if not self._limits.windows or any(window.holds(local) for window in self._limits.windows):
+            return ""
+        return f"the site allows no command on {local:%a %H:%M} local time"
+
+    def _off_schedule(self, command: Command, state: State) -> Verdict | None:
+        why = self.off_schedule(state.at)
+        return _rejected(command, "schedule", why) if why else None
 
     def blindness(self, state: State) -> str:
         """Why too little can be seen to be in command, in words; empty where enough is seen."""
@@ -92,7 +125,7 @@ class Checks:
         self._is_hot = known[hottest] > allowed
         if not self._is_hot:
             return ""
-        return f"{hottest} is {known[hottest]:.1f}, the limit is {self._limits.watch_max:g}"
+        return f"{hottest} is too hot: {known[hottest]:.1f}, the limit is {self._limits.watch_max:g}"
 
     def _blind(self, command: Command, state: State) -> Verdict | None:
         why = self.blindness(state)
@@ -123,26 +156,27 @@ class Checks:
             )
         return None
 
-
-def _clip(command: Command, point: Point, state: State) -> Verdict:
-    value, rule, detail = command.value, "", ""
-    if value is None:
-        return Verdict(command, VerdictKind.ACCEPTED, None)
-    low = -math.inf if point.min is None else point.min
-    high = math.inf if point.max is None else point.max
-    if not low <= value <= high:
-        rule, detail = "range", f"{value:g} is outside {low:g}..{high:g} {point.unit}"
-        value = min(max(value, low), high)
-    now = state.points.get(command.point)
-    if point.max_step is not None and now is not None and now.value is not None:
-        nearest = min(max(value, now.value - point.max_step), now.value + point.max_step)
-        nearest = min(max(nearest, low), high)  # from outside its range a point is brought to the nearest end
-        if nearest != value:
-            rule = "step"
-            detail = f"{value:g} is more than {point.max_step:g} {point.unit} from {now.value:g}"
-            value = nearest
-    kind = VerdictKind.CLIPPED if rule else VerdictKind.ACCEPTED
-    return Verdict(command, kind, value, rule, detail)
+    def _clip(self, command: Command, point: Point, state: State) -> Verdict:
+        value, rule, detail = command.value, "", ""
+        if value is None:
+            return Verdict(command, VerdictKind.ACCEPTED, None)
+        low = -math.inf if point.min is None else point.min
+        high = math.inf if point.max is None else point.max
+        if not low <= value <= high:
+            rule, detail = "range", f"{value:g} is outside {low:g}..{high:g} {point.unit}"
+            value = min(max(value, low), high)
+        now = state.points.get(command.point)
+        if point.max_step is not None and now is not None and now.value is not None:
+            recent = self._recent(command.point, state)
+            origin = now.value if recent is None else recent
+            nearest = min(max(value, origin - point.max_step), origin + point.max_step)
+            nearest = min(max(nearest, low), high)  # from outside its range a point is brought to the nearest end
+            if nearest != value:
+                rule = "step"
+                detail = f"{value:g} is more than {point.max_step:g} {point.unit} from {origin:g}"
+                value = nearest
+        kind = VerdictKind.CLIPPED if rule else VerdictKind.ACCEPTED
+        return Verdict(command, kind, value, rule, detail)
 
 
 def _rejected(command: Command, rule: str, detail: str) -> Verdict:

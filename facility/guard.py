@@ -118,6 +118,7 @@ class Guard:
         except Exception as error:
             log.exception("%s: the write failed", command.point)
             return Written(verdict, error=repr(error))
+        self.checks.moved(command.point, state)
         self._decided_at[actuator.name] = state.at
         self._held[command.point] = (command.value, state.at)
         return Written(verdict, read_back=reading.value)

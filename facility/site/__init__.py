@@ -2,7 +2,20 @@
 
 from facility.site.base import SecretRef, StrictModel, load_toml, resolve_secret, validate
 from facility.site.hall import Hall
-from facility.site.site import Bacnet, Control, Device, Http, Login, Place, Roles, Site, SnmpAuth, Tariff, load_site
+from facility.site.site import (
+    Bacnet,
+    Control,
+    Device,
+    Http,
+    Login,
+    Place,
+    Roles,
+    Site,
+    SnmpAuth,
+    Tariff,
+    Window,
+    load_site,
+)
 
 __all__ = [
     "Bacnet",
@@ -18,6 +31,7 @@ __all__ = [
     "SnmpAuth",
     "StrictModel",
     "Tariff",
+    "Window",
     "load_site",
     "load_toml",
     "resolve_secret",

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, time
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from facility.site.base import SecretRef, StrictModel, load_toml, validate
 from facility.site.hall import Hall
+
+
+def _known_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError("not a time zone; write it as America/Los_Angeles") from error
+    return name
 
 
 class Place(StrictModel):
@@ -22,7 +32,7 @@ class Place(StrictModel):
     latitude_deg: float = Field(ge=-90, le=90)
     longitude_deg: float = Field(ge=-180, le=180)
     altitude_m: float = 0.0
-    timezone: str = "UTC"
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
     emulated: bool = False  # the devices are the emulated building of `eco up`
 
 
@@ -125,6 +135,25 @@ _ARTICLE: Mapping[str, str] = {
 }
 
 
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Window(StrictModel):
+    """Local hours in which the site's devices may be commanded; one that ends before it starts lasts past midnight."""
+
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = DAYS
+    start: time
+    end: time
+
+    def holds(self, local: datetime) -> bool:
+        """Whether the window is open at a local time; it belongs to the day on which it starts."""
+        today, before = DAYS[local.weekday()], DAYS[local.weekday() - 1]
+        now = local.time()
+        if self.start < self.end:
+            return today in self.days and self.start <= now < self.end
+        return (today in self.days and now >= self.start) or (before in self.days and now < self.end)
+
+
 class Control(StrictModel):
     """What the loop does and how often."""
 
@@ -135,6 +164,7 @@ class Control(StrictModel):
     inlet_limit_c: float = Field(default=32.0, gt=0)  # ASHRAE TC 9.9 (2021), class A1 allowable: 15 to 32 C
     policy: str = "wait-awhile"
     plant: Literal["legacy", "rule", "optimum"] = "rule"
+    window: tuple[Window, ...] = ()  # none: commands are allowed at any hour
 
 
 class Roles(StrictModel):

@@ -4,18 +4,19 @@ import asyncio
 import json
 import math
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from facility.checks import GuardLimits
+from facility.checks import Checks, GuardLimits
 from facility.errors import DeviceError, GuardError
 from facility.guard import Guard
 from facility.journal import Journal
 from facility.records import Command, Mode, Point, PointState, Quality, State, VerdictKind
+from facility.site import Window
 from tests.facility.memory import MemoryActuator
 
 NOW = datetime(2023, 6, 1, 12, tzinfo=UTC)
@@ -174,6 +175,27 @@ def test_heat_leaves_the_plant_to_the_building_and_starts_no_job(guard: Guard, c
     calming = replace(hot, points={**hot.points, INLETS[1]: _point_state(31.5)})
     assert guard.checks.check(_want(17.0), calming).rule == "hot"  # not before it has fallen by a kelvin
     assert guard.checks.check(_want(17.0), _state()).kind is VerdictKind.ACCEPTED
+
+
+def test_a_window_is_in_local_hours_lasts_past_midnight_and_never_keeps_from_giving_back(
+    crah: MemoryActuator, tmp_path: Path
+) -> None:
+    night = Window(days=("thu",), start=time(22), end=time(6))
+    limits = replace(LIMITS, windows=(night,), timezone="America/Los_Angeles")
+    checks = Checks([crah], limits)
+    for moment, rule in (("2023-06-02T04:59", "schedule"), ("2023-06-02T05:01", ""), ("2023-06-02T13:01", "schedule")):
+        state = replace(_state(), at=datetime.fromisoformat(f"{moment}:00+00:00"))
+        assert checks.check(_want(18.5), state).rule == rule
+    assert checks.check(_want(None), _state()).kind is VerdictKind.ACCEPTED
+
+
+def test_the_largest_change_is_for_a_time_not_for_each_write(crah: MemoryActuator, tmp_path: Path) -> None:
+    limits = replace(LIMITS, rate_s=900.0)
+    guard = Guard([crah], limits, Journal(tmp_path / "written.json", "hall"), Mode.ACTIVE)
+    for minutes, expected in ((0, 20.0), (5, 20.0), (10, 20.0), (15, 22.0)):
+        state = replace(_state(_point_state(crah.values[SETPOINT])), at=NOW + timedelta(minutes=minutes))
+        asyncio.run(guard.apply([_want(27.0)], state))
+        assert crah.values[SETPOINT] == expected
 
 
 def test_after_closing_nothing_is_written_and_control_can_still_be_given_back(
