@@ -32,7 +32,10 @@ from twin.signals import Signals
 CLUSTER = "cluster"
 LOOPBACK = "127.0.0.1"
 TICKS_MISSED = 2.5  # setpoints that were not decided anew for so many ticks are held no longer
-SILENCE_S = 5.0  # wall seconds that a device's time-out lasts at least, however fast the clock runs
+# However fast the clock of an emulated building runs, so many wall seconds are left at least:
+SILENCE_S = 5.0  # to a device's time-out
+POLL_S = 0.25  # between two polls of a device
+BEAT_S = 0.5  # between two heartbeats
 
 
 @dataclass(slots=True)
@@ -47,6 +50,11 @@ class Parts:
     polled: tuple[Polled, ...]
     speed: float = 1.0
     releases: dict[str, Release] = field(default_factory=dict)  # by device name, where control has a time-out
+
+    @property
+    def heartbeat_s(self) -> float:
+        """Seconds of the clock between two heartbeats."""
+        return max(self.site.control.heartbeat_s, BEAT_S * self.speed)
 
     async def read_all(self) -> None:
         """Read every device once, each within its deadline."""
@@ -105,7 +113,7 @@ def assemble(
     cluster = _cluster(site, state, ports)
     guarded: tuple[Actuator, ...] = devices if cluster is None else (*devices, cluster)
     polled = tuple(
-        Polled(device, settings.poll_s, settings.deadline_s)
+        Polled(device, max(settings.poll_s, POLL_S * config.speed), settings.deadline_s)
         for device, settings in zip(devices, site.device, strict=True)
     )
     jobs, plant = make_policy(site.control.policy), plant_control(site.control.plant, site.hall)
@@ -178,6 +186,6 @@ def _releases(site: Site) -> dict[str, Release]:
     for device in site.device:
         if device.profile:
             release = load_profile(device.profile).release
-            if release.kind == "timeout":
+            if release.timeout_point:
                 found[device.name] = release
     return found

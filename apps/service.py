@@ -140,6 +140,8 @@ class Service:
     async def _at_start(self) -> None:
         """What an earlier run left commanded is taken over at the next decision, or given back where none will come."""
         guard = self._parts.loop.guard
+        for error in await guard.survey():
+            log.warning("cannot tell what an earlier run left: %s", error)
         if not guard.left_over:
             return
         taken = self._config.mode is Mode.ACTIVE
@@ -223,7 +225,7 @@ class Service:
     async def _beat(self) -> None:
         while not self._stop.is_set():
             await self._beat_once()
-            await self._clock.sleep(self._parts.site.control.heartbeat_s)
+            await self._clock.sleep(self._parts.heartbeat_s)
 
     async def _beat_once(self) -> None:
         """Hold what was decided; in heat and outside the hours for it the building's own control takes over at once."""

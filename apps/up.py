@@ -148,6 +148,8 @@ class Up:
         state = str(self._state.root)
         site = ["--site", config.site] if config.site else []
         auth = {
+            "ECO_BMC_PASSWORD": self._state.token("bmc"),
+            "ECO_BMC_CA": str(self._state.root / "bmc-cert.pem"),
             "ECO_SNMP_AUTH_KEY": self._state.token("snmp-auth"),
             "ECO_SNMP_PRIV_KEY": self._state.token("snmp-priv"),
         }

@@ -59,6 +59,24 @@ class Guard:
         """From now on nothing is written any more; giving back still works."""
         self._is_closed = True
 
+    async def survey(self) -> list[str]:
+        """Ask the devices that can tell what an earlier run left in command; returns the errors, in words.
+
+        The journal knows of most of it; a device's own priority array also knows where the journal was lost.
+        """
+        askable = [actuator for actuator in self._actuators if hasattr(actuator, "left_over")]
+        return [error for error in await asyncio.gather(*(self._ask(one) for one in askable)) if error]
+
+    async def _ask(self, actuator: Actuator) -> str:
+        try:
+            async with asyncio.timeout(self._limits.write_deadline_s), self._turns[actuator.name]:
+                found: Mapping[str, float] = await actuator.left_over()  # type: ignore[attr-defined]  # asked for above
+        except Exception as error:
+            return f"{actuator.name}: {str(error) or NO_ANSWER}"
+        for point in found:
+            self._journal.remember(point, None)
+        return ""
+
     # Writing ------------------------------------------------------------------------------------------------------
 
     async def apply(self, commands: Iterable[Command], state: State) -> list[Written]:
@@ -219,10 +237,7 @@ class Guard:
             return ""
         try:
             async with asyncio.timeout(self._limits.write_deadline_s), self._turns[actuator.name]:
-                try:
-                    await actuator.release(points)
-                except ReleaseUnknown:
-                    await self._restore(actuator, points)
+                await self._release(actuator, points)
         except Exception as error:
             return f"{actuator.name}: {str(error) or NO_ANSWER}"
         self._journal.forget(points)
@@ -230,6 +245,18 @@ class Guard:
         for point in points:
             self._held.pop(point, None)
         return ""
+
+    async def _release(self, actuator: Actuator, points: Sequence[str]) -> None:
+        """Release what has no former value to go back to, where the family goes back to one; else release all."""
+        is_restored = getattr(actuator, "restores", False)
+        former = [point for point in points if is_restored and self._journal.before(point) is not None]
+        await self._restore(actuator, former)
+        rest = [point for point in points if point not in former]
+        try:
+            if rest:
+                await actuator.release(rest)
+        except ReleaseUnknown:
+            await self._restore(actuator, rest)
 
     async def _restore(self, actuator: Actuator, points: Sequence[str]) -> None:
         for point in points:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import as_file, files
@@ -11,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from facility.errors import ConfigError
+from facility.profile_snmp import Described, Identify, OidTest
 from facility.records import Point, Quality
 from facility.site.base import StrictModel, load_toml, validate
 
@@ -56,10 +58,11 @@ class Release(StrictModel):
     it for so long; to give it back at once, what stood there before is written. ``none``: it has no way of its own.
     ``relinquish`` (BACnet): each point goes back by itself when our slot of its priority array is emptied; hand-over
     points, where the device has them too, go back with the last of our slots.
-    ``action`` (Redfish): each point goes back by an action of its resource, or by null where that lifts its limit.
+    ``action`` (Redfish): each point goes back by an action of its resource; a limit that null lifts, to what it was.
+    ``value``: ``release_value`` written to ``release_point`` is all that it takes.
     """
 
-    kind: Literal["relinquish", "timeout", "action", "none"] = "none"
+    kind: Literal["relinquish", "timeout", "action", "value", "none"] = "none"
     actions: tuple[str, ...] = ()  # redfish: the first of these that the written resource offers
     heartbeat_point: str = ""
     active_point: str = ""  # reads 1 while the device obeys, where it says so
@@ -70,21 +73,9 @@ class Release(StrictModel):
     @property
     def points(self) -> tuple[str, ...]:
         """Names of the points that serve the hand-over, in the profile's own words."""
-        if self.kind not in ("timeout", "relinquish"):
+        if self.kind not in ("timeout", "relinquish", "value"):
             return ()
         return tuple(name for name in (self.heartbeat_point, self.timeout_point, self.release_point) if name)
-
-
-class OidTest(StrictModel):
-    """An object whose number decides something about a point; its ``*`` take what the point's own met."""
-
-    oid: str = Field(pattern=r"^\d+(\.(\d+|\*))+$")
-    any_of: tuple[int, ...] = ()  # passes with one of these; empty: with any number
-    none_of: tuple[int, ...] = ()  # and with none of these
-
-    def passes(self, raw: float | None) -> bool:
-        """Whether the object's number passes; an object without a number does not."""
-        return raw is not None and (not self.any_of or raw in self.any_of) and raw not in self.none_of
 
 
 class ProfilePoint(StrictModel):
@@ -116,8 +107,8 @@ class ProfilePoint(StrictModel):
     null_lifts: bool = False  # redfish: null lifts the limit
     object: str = ""  # bacnet: type and instance, "analog-output,1"
     query: str = ""  # prometheus: PromQL
-    file: str = ""  # hwmon: file name in the chip's folder, or "label:pin" for the one with that label
-    sensor: str = ""  # ipmi: name in the sensor data repository, or "dcmi:power", "dcmi:limit", "pmbus:ADDRESS:COMMAND"
+    file: str = ""  # hwmon: "CHIP/power1_input", or "CHIP/power:pin" for the one with that label; CHIP may have "*"
+    sensor: str = ""  # ipmi: name in the sensor data repository, or "dcmi:limit"... (facility.devices.ipmi.points)
     optional: bool = False  # not every model has it: where the device says so there is no reading, instead of a bad one
     scale: float = 1.0
     offset: float = 0.0
@@ -138,6 +129,10 @@ class ProfilePoint(StrictModel):
         for low, high in ((self.min, self.max), (self.valid_min, self.valid_max)):
             if low is not None and high is not None and low > high:
                 raise ValueError(f"point {self.name!r}: a minimum is above its maximum")
+        tests = (self.where, self.status, self.fahrenheit)
+        helpers = (self.decimals_oid, self.divisor_oid, *(test.oid for test in tests if test is not None))
+        if any(oid.count("*") > self.oid.count("*") for oid in helpers):
+            raise ValueError(f"point {self.name!r}: another OID has more '*' than the point's own")
         if self.writable and self.table in ("input", "discrete"):
             raise ValueError(f"point {self.name!r}: table {self.table!r} cannot be written")
         return self
@@ -149,9 +144,10 @@ class ProfilePoint(StrictModel):
 
     @property
     def is_template(self) -> bool:
-        """Whether the device must be asked first: for the instances that ``*`` stands for, or for a scale of its own."""
-        asks = self.decimals_oid or self.divisor_oid or self.where or self.fahrenheit
-        return any("*" in address for address in (self.oid, self.resource, self.pointer)) or bool(asks)
+        """Whether the device is asked first: for the instances that ``*`` stands for, or for a scale of its own."""
+        asks = self.decimals_oid or self.divisor_oid or self.where or self.fahrenheit or self.only
+        addresses = (self.oid, self.resource, self.pointer, self.file, self.sensor)
+        return any("*" in address for address in addresses) or bool(asks)
 
     def instance(self, met: Sequence[str], **address: str) -> ProfilePoint:
         """The point of one instance: ``met`` is what each ``*`` met, ``address`` the fields without ``*``."""
@@ -196,48 +192,6 @@ class ProfilePoint(StrictModel):
         )
 
 
-class Setpoint(StrictModel):
-    """A described point that may be written, by the name that the device gives it, in the unit that it is mapped to."""
-
-    name: str
-    min: float
-    max: float
-    max_step: float | None = Field(default=None, gt=0)
-
-
-class Described(StrictModel):
-    """A table in which the agent describes its own points: a row is a point, a column a property (snmp).
-
-    Each column is an OID whose ``*`` are the row's indices. The name is made of the row's text and the unit's suffix;
-    the unit is mapped to the project's (facility.described).
-    """
-
-    oid: str = Field(pattern=r"^\d+(\.(\d+|\*))+$")  # the values
-    name_oid: str
-    unit_oid: str
-    divisor_oid: str = ""  # raw is divided by this
-    factor_oid: str = ""  # above 0 raw is multiplied by this, below 0 divided by its amount, 0 is 1
-    range_oid: str = ""  # text with "min N" and "max N", raw: outside the reading is uncertain
-    access_oid: str = ""  # writable only where this passes...
-    access: tuple[int, ...] = ()  # ... with one of these numbers
-    where: tuple[OidTest, ...] = ()  # only rows that pass all of them
-    prefix: str = Field(default="", pattern=r"^[a-z0-9_./{}-]*$")  # before the name; ``{1}`` is the first index
-    status_name: str = ""  # the row "GROUP.status_name" tells whether the values of "GROUP.*" are there
-    status_none_of: tuple[int, ...] = ()  # its numbers with which they are not
-    sentinels: tuple[float, ...] = ()
-    setpoint: tuple[Setpoint, ...] = ()
-
-
-class Identify(StrictModel):
-    """How discovery knows a device of this family, from what it says of itself."""
-
-    sys_object_id: tuple[str, ...] = ()  # snmp: beginnings
-    sys_descr: tuple[str, ...] = ()  # snmp: beginnings; with sys_object_id both must fit
-    has_oid: tuple[str, ...] = ()  # snmp: one of these subtrees must be there
-    modbus_vendor: tuple[str, ...] = ()  # modbus: parts of the vendor's name (function 0x2B/0x0E), any case
-    sunspec_models: tuple[int, ...] = ()  # modbus: one of these models stands in the SunSpec list
-
-
 class Profile(StrictModel):
     """One profile file."""
 
@@ -271,7 +225,7 @@ class Profile(StrictModel):
             raise ValueError("a profile has at least one [[point]] or [[described]]")
         if self.described and self.profile.protocol != "snmp":
             raise ValueError("[[described]] is for snmp")
-        names = [point.name for point in self.point]
+        names = [point.name for point in self.point if not point.only]  # with it they are alternatives
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"point names are used twice: {', '.join(twice)}")
@@ -347,6 +301,8 @@ def _check_release(release: Release, points: Iterable[ProfilePoint]) -> None:
         raise ValueError(
             "[release] of kind 'timeout' needs heartbeat_point, timeout_point and release_point, or timeout_point alone"
         )
+    if release.kind == "value" and not release.release_point:
+        raise ValueError("[release] of kind 'value' needs release_point")
     for name in release.points:
         if name not in writable:
             raise ValueError(f"[release] names {name!r}, which is not a writable point of this profile")
@@ -359,8 +315,18 @@ def shipped_profiles() -> tuple[str, ...]:
 
 
 def load_profile(name_or_path: str | Path) -> Profile:
-    """A shipped profile by name, or one of the user's by path (it ends in .toml); raises ConfigError."""
+    """A shipped profile by name, or one of the user's by path (it ends in .toml); raises ConfigError.
+
+    The devices of a family share one profile: a thousand of them are thousands of points.
+    """
     text = str(name_or_path)
+    path = Path(text).expanduser()
+    changed = path.stat() if text.endswith(".toml") and path.is_file() else None
+    return _load(text, (changed.st_mtime_ns, changed.st_size) if changed else None)
+
+
+@functools.lru_cache(maxsize=256)
+def _load(text: str, changed: tuple[int, int] | None) -> Profile:  # ``changed``: a file that is new is read anew
     if text.endswith(".toml"):
         path = Path(text).expanduser()
         return _named(validate(Profile, load_toml(path), path), path.stem, text)

@@ -140,6 +140,16 @@ QUERIES: Mapping[str, Query] = {
         " ORDER BY max(received_at)",
         "every run that wrote here, in the order of writing",
     ),
+    "ingested": Query(
+        "SELECT file, kind, readings, ingested_at, digest FROM ingested ORDER BY ingested_at, file",
+        "every file that was taken in, with the digest by which it is known again",
+    ),
+    "trace_jobs": Query(
+        "SELECT trace, form, submit_s, duration_s, gpus FROM trace_jobs WHERE coalesce(trace = $trace, true)"
+        " ORDER BY trace, submit_s",
+        "the jobs of the traces that were taken in, in seconds from each trace's own beginning",
+        {"trace": Parameter(str, "file name of one trace; all of them where it is left out")},
+    ),
 }
 
 

@@ -1,4 +1,8 @@
-"""A recording: long-format Parquet (ts, point, value, quality) with points.csv beside it."""
+"""A recording: long-format Parquet (ts, point, value, quality) with points.csv beside it.
+
+It is one file, ``telemetry.parquet``, or the parts that a recorder writes: ``telemetry-00001.parquet`` and so on. Where
+both are there, the one file holds the parts already.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,9 @@ from facility.records import Point, Quality
 QUALITIES = tuple(Quality)
 COLUMNS = ("ts", "point", "value", "quality")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WHOLE = "telemetry.parquet"
+PARTS = "telemetry-*.parquet"
+POINTS = "points.csv"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +33,7 @@ class Track:
     ts_us: NDArray[np.int64]  # since 1970, UTC
     value: NDArray[np.float64]
     quality: NDArray[np.int8]  # index into QUALITIES
+    row: NDArray[np.int64]  # where in the whole recording, by time
 
     def at(self, now: datetime) -> tuple[datetime, float | None, Quality] | None:
         """The newest row at or before ``now``; of rows measured at the same time the last one recorded."""
@@ -47,11 +55,18 @@ class Recording:
     end: datetime
 
 
+def recording_parts(path: Path) -> list[Path]:
+    """The Parquet files of a recording's folder in their order; none where it is no such folder."""
+    whole = path / WHOLE
+    return [whole] if whole.is_file() else sorted(path.glob(PARTS))
+
+
 def load_recording(path: Path) -> Recording:
-    """A folder with telemetry.parquet and points.csv, or the Parquet file itself; raises DataError."""
-    parquet = path / "telemetry.parquet" if path.is_dir() else path
-    points = _load_points(parquet.parent / "points.csv")
-    rows = _load_rows(parquet)
+    """A folder with telemetry.parquet, or parts of it, and points.csv, or the Parquet file itself; raises DataError."""
+    parts = (recording_parts(path) or [path / WHOLE]) if path.is_dir() else [path]
+    parquet = parts[0]
+    points = load_points(parquet.parent / POINTS)
+    rows = pl.concat([_load_rows(part) for part in parts]).sort("ts", maintain_order=True).with_row_index("row")
     tracks = {str(key[0]): _track(group) for key, group in rows.group_by("point", maintain_order=True)}
     unknown = sorted(set(tracks) - set(points))
     if unknown:
@@ -78,21 +93,25 @@ def _load_rows(path: Path) -> pl.DataFrame:
     strange = rows.filter(~pl.col("quality").is_in(known))["quality"].unique().to_list()
     if strange or rows["quality"].null_count() or rows["point"].null_count() or rows["ts"].null_count():
         raise DataError(f"rows without time, point or a known quality: {strange[:5]}", where=str(path))
-    return rows.with_columns(pl.col("ts").cast(pl.Datetime("us", "UTC"))).sort("ts", maintain_order=True)
+    return rows.select(
+        pl.col("ts").cast(pl.Datetime("us", "UTC")), "point", pl.col("value").cast(pl.Float64), "quality"
+    )
 
 
 def _track(rows: pl.DataFrame) -> Track:
     codes = {quality.value: code for code, quality in enumerate(QUALITIES)}
     return Track(
         rows["ts"].dt.epoch("us").to_numpy(),
-        rows["value"].cast(pl.Float64).fill_null(float("nan")).to_numpy(),
+        rows["value"].fill_null(float("nan")).to_numpy(),
         rows["quality"].replace_strict(codes, return_dtype=pl.Int8).to_numpy(),
+        rows["row"].cast(pl.Int64).to_numpy(),
     )
 
 
-def _load_points(path: Path) -> dict[str, Point]:
+def load_points(path: Path) -> dict[str, Point]:
+    """The points of a points.csv by name; raises DataError where it cannot be read or is no such list."""
     try:
-        table = pl.read_csv(path, schema_overrides={"description": pl.String, "min": pl.Float64, "max": pl.Float64})
+        table = pl.read_csv(path, infer_schema=False).fill_null("")  # no types are guessed: "007" is a name
         points = [_point(row) for row in table.iter_rows(named=True)]
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"cannot read the points: {error}", where=str(path)) from error
@@ -101,17 +120,17 @@ def _load_points(path: Path) -> dict[str, Point]:
     return {point.name: point for point in points}
 
 
-def _point(row: dict[str, object]) -> Point:
+def _point(row: dict[str, str]) -> Point:
     low, high = row["min"], row["max"]
     return Point(
-        name=str(row["point"]),
-        kind=str(row["kind"]),
-        unit=str(row["unit"]),
-        equipment=str(row["equipment"]),
-        description=str(row["description"] or ""),
-        writable=str(row["writable"]).lower() in ("1", "true"),
-        min=None if low is None else float(str(low)),
-        max=None if high is None else float(str(high)),
+        name=row["point"],
+        kind=row["kind"],
+        unit=row["unit"],
+        equipment=row["equipment"],
+        description=row["description"],
+        writable=row["writable"].lower() in ("1", "true"),
+        min=float(low) if low else None,
+        max=float(high) if high else None,
     )
 
 

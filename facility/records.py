@@ -52,6 +52,8 @@ class Point:
     min: float | None = None
     max: float | None = None
     max_step: float | None = None  # largest change one write may make, in the point's unit
+    rollover: float | None = None  # a counter: where it begins again at 0, in the point's unit
+    max_rate_per_s: float | None = None  # a counter: the fastest that it can rise, in the point's unit per second
 
     def __post_init__(self) -> None:
         if "/" not in self.name:

@@ -31,6 +31,10 @@ _TABLES = (
     " kind VARCHAR NOT NULL, rule VARCHAR NOT NULL, detail VARCHAR NOT NULL, read_back DOUBLE, error VARCHAR NOT NULL)",
     "CREATE TABLE IF NOT EXISTS events (ts TIMESTAMPTZ NOT NULL, kind VARCHAR NOT NULL, subject VARCHAR NOT NULL,"
     " payload VARCHAR NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS ingested (digest VARCHAR NOT NULL, file VARCHAR NOT NULL, kind VARCHAR NOT NULL,"
+    " readings BIGINT NOT NULL, ingested_at TIMESTAMPTZ NOT NULL, run VARCHAR)",
+    "CREATE TABLE IF NOT EXISTS trace_jobs (trace VARCHAR NOT NULL, form VARCHAR NOT NULL, submit_s DOUBLE NOT NULL,"
+    " duration_s DOUBLE NOT NULL, gpus BIGINT NOT NULL, run VARCHAR)",
 )
 
 _STAMP: pa.DataType = pa.timestamp("us", "UTC")
@@ -78,11 +82,22 @@ class Store:
 
     def append_readings(self, readings: Sequence[Reading] | pa.Table | pa.RecordBatch) -> int:
         """Keep readings; returns how many, after they are on disk. Raises DataError for a table of another form."""
-        table = _conform(readings) if isinstance(readings, pa.Table | pa.RecordBatch) else _table(readings)
+        table = _readings(readings)
         if table.num_rows:
-            table = table.set_column(table.column_names.index("value"), "value", _finite(table["value"]))
-            self._insert("readings", table.append_column("received_at", _now_column(table.num_rows)))
+            self._insert("readings", table)
         return int(table.num_rows)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Several appends that are kept as a whole or, where the block raises, not at all; other appends wait."""
+        with self._writing, _told_apart("transaction"), self._connection.cursor() as cursor:
+            cursor.begin()
+            try:
+                yield Transaction(cursor, self._run)
+            except BaseException:
+                cursor.rollback()
+                raise
+            cursor.commit()
 
     def append_decision(self, decision: Decision, payload: Mapping[str, Any]) -> None:
         """Keep one decision with all that it held."""
@@ -142,11 +157,35 @@ class Store:
             self._connection.close()
 
     def _insert(self, name: str, table: pa.Table) -> None:
-        columns = ", ".join(table.column_names)
         with self._writing, _told_apart(f"append to {name}"), self._connection.cursor() as cursor:
-            cursor.register("incoming", table)
-            statement = f"INSERT INTO {name} ({columns}, run) SELECT {columns}, $run FROM incoming"  # noqa: S608 - names are ours
-            cursor.execute(statement, {"run": self._run})
+            _insert(cursor, name, table, self._run)
+
+
+class Transaction:
+    """Appends within ``Store.transaction``; nothing is on disk before its block has ended."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, run: str) -> None:
+        """Use ``Store.transaction``."""
+        self._cursor = cursor
+        self._run = run
+
+    def append(self, name: str, rows: pa.Table) -> None:
+        """Append to the table ``name``; raises DataError for readings of another form."""
+        _insert(self._cursor, name, _readings(rows) if name == "readings" else rows, self._run)
+
+
+def _insert(cursor: duckdb.DuckDBPyConnection, name: str, table: pa.Table, run: str) -> None:
+    """Append by relation: a registered view would hold its Arrow table in memory until the transaction ends."""
+    table = table.append_column("run", pa.repeat(run, table.num_rows))
+    cursor.from_arrow(table.select(cursor.table(name).columns)).insert_into(name)
+
+
+def _readings(readings: Sequence[Reading] | pa.Table | pa.RecordBatch) -> pa.Table:
+    """Readings as rows of their table; raises DataError for a table of another form."""
+    table = _conform(readings) if isinstance(readings, pa.Table | pa.RecordBatch) else _table(readings)
+    table = table.set_column(table.column_names.index("value"), "value", _finite(table["value"]))
+    now: Any = pa.scalar(datetime.now(UTC), _STAMP)
+    return table.append_column("received_at", pa.repeat(now, table.num_rows))
 
 
 _VERDICTS = pa.schema(
@@ -226,10 +265,6 @@ def _check_values(table: pa.Table) -> None:
 def _finite(values: Any) -> Any:
     """Null where a value is not a number or infinite: missing is missing, and would else spoil every mean."""
     return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
-
-
-def _now_column(rows: int) -> pa.Array[Any]:
-    return pa.array([datetime.now(UTC)] * rows, _STAMP)
 
 
 def _explain(path: Path, error: duckdb.Error) -> StoreError:

@@ -1,9 +1,9 @@
-"""`eco bench`: schedulers, twin and store, measured."""
+"""`eco bench`: schedulers, twin, store and collector, measured."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from apps.bench_collector import Load, bench_collector
 from apps.bench_store import bench_store
-from apps.commands.output import console, parse_time, print_json
+from apps.commands.output import console, parse_duration, parse_time, print_json
 from facility.errors import ConfigError
 from facility.site import load_site
 from scheduler.account import Row
@@ -30,7 +31,7 @@ class Plant(StrEnum):
     OPTIMUM = "optimum"
 
 
-app = typer.Typer(no_args_is_help=True, help="Measure policies, the twin's speed and the store's.")
+app = typer.Typer(no_args_is_help=True, help="Measure policies, the twin, the store and the collector.")
 
 
 @app.command()
@@ -152,6 +153,30 @@ def store(
 ) -> None:
     """Readings a second that the store acknowledges, and how long a query takes meanwhile."""
     _show(bench_store(rows), json)
+
+
+@app.command()
+def collector(
+    modbus: Annotated[int, typer.Option(min=0, help="Emulated Modbus TCP devices.")] = 750,
+    snmp: Annotated[int, typer.Option(min=0, help="Emulated SNMP v2c agents.")] = 200,
+    redfish: Annotated[int, typer.Option(min=0, help="Emulated Redfish chassis.")] = 50,
+    points: Annotated[int, typer.Option(min=1, help="Points of all devices together.")] = 20_000,
+    period: Annotated[float, typer.Option(min=0.1, help="Seconds between two polls of a device.")] = 10.0,
+    duration: Annotated[
+        timedelta,
+        typer.Option("--for", parser=parse_duration, metavar="DURATION", help="How long to poll, e.g. 5m."),
+    ] = timedelta(minutes=5),
+    dead: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of devices that do not answer.")] = 0.05,
+    slow: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of devices that take 3 s to answer.")] = 0.05,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Many emulated devices polled into a store: missed periods, CPU and memory of the collector."""
+    load = Load(modbus, snmp, redfish, points, period, duration.total_seconds(), dead, slow)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("polling", total=1.0)
+        result = bench_collector(load, lambda share: progress.update(bar, completed=share))
+    _show(result, json)
 
 
 def _show(result: dict[str, Any], json: bool) -> None:

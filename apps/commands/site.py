@@ -1,4 +1,4 @@
-"""`eco site check`: validate a site file, then try every device."""
+"""`eco site check`: validate a site file, then try every device; `eco site discover` asks a host what it is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from apps.commands.discover import discover
 from apps.commands.output import console, print_json
 from facility.clock import WallClock
 from facility.devices import open_device
@@ -17,6 +18,7 @@ from facility.records import Quality
 from facility.site import Device, load_site
 
 app = typer.Typer(no_args_is_help=True, help="Work with site files.")
+app.command()(discover)
 
 
 @app.callback()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -103,6 +103,10 @@ class Building:
             except EcoError as error:
                 problem = error
         log.warning("a job was left out: %s", problem)
+
+    def limit_node(self, node: str, total_w: float, gpu_w: Sequence[float]) -> None:
+        """A BMC holds its GPUs to ``total_w`` together and to ``gpu_w`` each."""
+        self.cluster.limit_node(node, min(total_w / len(gpu_w), *gpu_w))
 
     def cluster_state(self) -> ClusterState:
         """Jobs and nodes as the cluster's interface reports them."""

@@ -15,10 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from apps.emulator.bacnet import start_bacnet
 from apps.emulator.building import Building
 from apps.emulator.cluster_api import make_cluster_api
 from apps.emulator.modbus import start_modbus
 from apps.emulator.objects import pdu_objects, ups_objects
+from apps.emulator.redfish import serving
+from apps.emulator.redfish_building import node_services
+from apps.emulator.redfish_node import NodeSettings
+from apps.emulator.redfish_tls import certificate_in
 from apps.emulator.registers import MeterUnit, ProfileUnit, Unit
 from apps.emulator.snmp import Agent, Keys
 from apps.emulator.sockets import listen_tcp, listen_udp
@@ -37,6 +42,8 @@ LONGEST_GAP = timedelta(days=2)  # a saved building older than this is not resum
 LONGEST_LEAD = timedelta(hours=2)  # one that was stopped last may be ahead of the clock: it waits for it
 CLUSTER = "cluster"
 LISTEN_ATTEMPTS = 5
+BMC_USER = "eco"
+BACNET_DEVICE, BACNET_INSTANCE = "crah-2", 260002
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class EmulatorConfig:
     speed: float = 60.0  # used only where the state directory has no clock yet
     modbus_port: int = 15020
     snmp_port: int = 11611  # of the first PDU; the others and the UPS follow
+    bacnet_port: int = 47808
+    redfish_port: int = 15443  # of node-1; the others follow
     cluster_port: int = 15080
     save_every_s: float = 2.0  # wall seconds
 
@@ -105,7 +114,9 @@ class Emulator:
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
         before = read_json(self._state.ports) or {}  # after a restart: clients know these ports
         await self._listen_modbus(stack, before.get("meter-main", self._config.modbus_port))
+        await self._listen_bacnet(stack, before)
         self._listen_snmp(stack, before)
+        await self._listen_redfish(stack, before)
         listener = listen_tcp(before.get(CLUSTER, self._config.cluster_port))
         self._ports[CLUSTER] = listener.getsockname()[1]
         app = make_cluster_api(self.building, self._state.token(CLUSTER), self.catch_up, self._mark)
@@ -135,6 +146,26 @@ class Emulator:
                 break
         stack.push_async_callback(server.shutdown)
         self._ports |= dict.fromkeys(units, port)
+
+    async def _listen_bacnet(self, stack: contextlib.AsyncExitStack, before: dict[str, int]) -> None:
+        """One air handler speaks BACnet/IP, besides Modbus: ``ports.json`` names its BACnet port."""
+        if BACNET_DEVICE not in self.building.remotes:
+            return
+        listener = listen_udp(before.get(BACNET_DEVICE, self._config.bacnet_port))
+        server = await start_bacnet(listener, BACNET_INSTANCE, self.building, BACNET_DEVICE, self.catch_up, self._mark)
+        stack.push_async_callback(server.shut)
+        self._ports[BACNET_DEVICE] = listener.getsockname()[1]
+
+    async def _listen_redfish(self, stack: contextlib.AsyncExitStack, before: dict[str, int]) -> None:
+        """A BMC for each node, over TLS; its GPU power limit is the node's in the cluster."""
+        services = node_services(self.building, BMC_USER, self._state.token("bmc"), self.catch_up, self._on_bmc_change)
+        wishes = {name: before.get(name, self._config.redfish_port + i) for i, name in enumerate(services)}
+        certificate = certificate_in(self._state.root)
+        self._ports |= await stack.enter_async_context(serving(services, tls=certificate, wishes=wishes))
+
+    def _on_bmc_change(self, node: str, settings: NodeSettings) -> None:
+        self.building.limit_node(node, settings.total_w, settings.gpu_w)
+        self._mark()
 
     def _units(self) -> dict[str, Unit]:
         """Modbus units in the order of their ids: air handlers, chiller, tower, main meter."""

@@ -118,6 +118,11 @@ class ProfileDevice(abc.ABC):
             readings.append(Reading(name, value, point.unit, at, quality, self.name))
         return readings
 
+    @property
+    def restores(self) -> bool:
+        """Whether what stood at a point is written back, where it is known: a limit that an operator had set stays."""
+        return self._profile.release.kind == "value"
+
     def check(self, command: Command) -> Verdict:
         """Writable, finite and within the profile's limits; what is outside is clipped to them."""
         return check_limits(self._points, command)

@@ -1,6 +1,6 @@
 """site.toml as pydantic models that refuse unknown keys."""
 
-from facility.site.base import SecretRef, StrictModel, load_toml, resolve_secret, validate
+from facility.site.base import SecretRef, StrictModel, load_toml, resolve_path, resolve_secret, validate
 from facility.site.hall import Hall
 from facility.site.site import (
     Bacnet,
@@ -34,6 +34,7 @@ __all__ = [
     "Window",
     "load_site",
     "load_toml",
+    "resolve_path",
     "resolve_secret",
     "validate",
 ]

@@ -44,6 +44,11 @@ def resolve_secret(reference: str) -> str:
         raise ConfigError(f"cannot read the secret: {error.strerror}", where=reference) from error
 
 
+def resolve_path(text: str) -> str:
+    """A path as it is, or that in an environment variable, ``env:NAME``; raises ConfigError where there is none."""
+    return resolve_secret(text) if text.startswith("env:") else text
+
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 

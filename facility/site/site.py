@@ -72,7 +72,7 @@ class Http(StrictModel):
     user: str = ""
     password: SecretRef | None = None
     token: SecretRef | None = None  # bearer token
-    ca_file: str = ""  # PEM bundle to trust instead of the system's
+    ca_file: str = ""  # PEM bundle to trust instead of the system's; a path, or "env:NAME" of a variable with one
     verify: bool = True
 
     @model_validator(mode="after")
@@ -135,13 +135,14 @@ _ARTICLE: Mapping[str, str] = {
 }
 
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class Window(StrictModel):
     """Local hours in which the site's devices may be commanded; one that ends before it starts lasts past midnight."""
 
-    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = DAYS
+    days: tuple[Day, ...] = DAYS
     start: time
     end: time
 

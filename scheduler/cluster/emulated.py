@@ -37,6 +37,7 @@ class NodeGpuPower:
 class _Node:
     gpus: int
     free: int
+    gpu_limit_w: float | None = None  # held by its BMC, for each GPU
     busy_j: float = 0.0  # of the last step
     busy_gpu_s: float = 0.0
 
@@ -90,6 +91,7 @@ class EmulatedCluster:
         for node, count in placement:
             self._nodes[node].free -= count
         run.start(self.at, tuple(placement))
+        self._limit(run)
 
     def resume(self, name: str, placement: Placement) -> None:
         """Resume a suspended job; the same as ``start``."""
@@ -108,6 +110,19 @@ class EmulatedCluster:
         if cap_w is not None and cap_w <= 0:
             raise EcoError(f"a cap of {cap_w} W", where=name, hint="a cap is positive, or None for no cap")
         self._run(name).gpu_cap_w = cap_w
+
+    def limit_node(self, name: str, gpu_w: float | None) -> None:
+        """Power limit of each GPU of a node in W, as its BMC holds it; None takes it away."""
+        if name not in self._nodes:
+            raise EcoError("no such node", where=name)
+        self._nodes[name].gpu_limit_w = gpu_w
+        for run in self._runs.values():
+            self._limit(run)
+
+    def _limit(self, run: JobRun) -> None:
+        """A gang works in step: the most limited of its nodes sets the pace."""
+        limits = [self._nodes[name].gpu_limit_w for name, _ in run.placement]
+        run.node_limit_w = min((limit for limit in limits if limit is not None), default=None)
 
     def advance(self, to: datetime) -> None:
         """Let time pass until ``to``; raises EcoError where that is in the past."""

@@ -35,6 +35,7 @@ class JobRun:
     changed_at: datetime | None = None
     placement: Placement = ()
     gpu_cap_w: float | None = None
+    node_limit_w: float | None = None  # of each GPU, by the lowest limit that a BMC of its nodes holds
     suspensions: int = 0
     running_s: float = 0.0  # wall time on GPUs
     energy_j: float = 0.0  # of its busy GPUs, at the GPU
@@ -82,8 +83,8 @@ class JobRun:
 
     @property
     def limit_w(self) -> float:
-        """The cap of each GPU in W, infinity where there is none."""
-        return math.inf if self.gpu_cap_w is None else self.gpu_cap_w
+        """The lower of the cap and the nodes' limit of each GPU in W, infinity where there is neither."""
+        return min((limit for limit in (self.gpu_cap_w, self.node_limit_w) if limit is not None), default=math.inf)
 
     def _finish(self, at: datetime) -> None:
         self.phase, self.remaining_s, self.placement = JobPhase.DONE, 0.0, ()

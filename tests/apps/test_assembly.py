@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from apps.assembly import Parts, assemble
+from apps.emulator.redfish_tls import certificate_in
 from apps.run_config import RunConfig
 from apps.state_dir import StateDir, only_one, write_json
 from facility.clock import ManualClock
@@ -111,8 +112,9 @@ def test_heartbeats_are_slow_enough_for_the_wall_and_within_the_register(tmp_pat
     state = StateDir(tmp_path).create()
     write_json(state.ports, {device.name: 15000 + i for i, device in enumerate(load_site().device)})
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("ECO_SNMP_COMMUNITY", "ECO_SNMP_AUTH_KEY", "ECO_SNMP_PRIV_KEY"):
+        for name in ("ECO_SNMP_COMMUNITY", "ECO_SNMP_AUTH_KEY", "ECO_SNMP_PRIV_KEY", "ECO_BMC_PASSWORD"):
             patch.setenv(name, "0123456789abcdef")
+        patch.setenv("ECO_BMC_CA", str(certificate_in(tmp_path).cert))
         config = RunConfig(run="r", mode=Mode.ACTIVE, start=START, speed=600.0)
         parts = asyncio.run(_assembled(config, state))
     timeout = next(command for command in parts.signs_of_life(1)["crah-1"] if command.unit == "min")

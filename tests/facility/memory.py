@@ -24,6 +24,7 @@ class MemoryActuator:
         self.broken = False
         self.stubborn = False
         self.knows_release = True
+        self.restores = False
         self.failure: Exception | None = None
 
     def _reading(self, point: str) -> Reading:

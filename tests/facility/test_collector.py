@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -67,8 +68,8 @@ async def test_a_device_that_hangs_delays_no_other_and_comes_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert bad.polls < good.polls
-    assert 0.0 in sink.of("bad/health_up_flag")
-    assert set(sink.of("good/health_up_flag")) == {1.0}
+    assert 0.0 in sink.of("bad/collector_up_flag")
+    assert set(sink.of("good/collector_up_flag")) == {1.0}
 
 
 def _now() -> float:
@@ -90,7 +91,7 @@ async def test_a_failure_leaves_old_readings_to_age_and_restamps_nothing() -> No
     state = collector.snapshot(clock.now())["d/x_c"]
     assert (state.value, state.age_s, state.measured_at) == (20.0, 90.0, START)
     assert not state.is_usable(60.0)
-    assert collector.latest["d/health_up_flag"].value == 0.0
+    assert collector.latest["d/collector_up_flag"].value == 0.0
 
 
 async def test_a_row_that_was_already_read_is_not_kept_twice() -> None:
@@ -162,3 +163,122 @@ async def test_polling_ends_even_where_a_device_swallows_the_cancellation() -> N
     running.cancel()
     _, late = await asyncio.wait([running], timeout=10.0)
     assert not late
+
+
+class Scripted(MemoryActuator):
+    """Runs what it is told at each poll, then reports the time."""
+
+    def __init__(self, name: str, clock: ManualClock, act: Callable[[], Awaitable[None]], line: str = "") -> None:
+        super().__init__([Point(f"{name}/energy_wh", "energy", "Wh", name, rollover=2.0**16)], {})
+        self.clock = clock
+        self.act = act
+        self.line = line
+        self.began: list[datetime] = []
+        self.value = 0.0
+
+    async def read(self, points: Sequence[str] | None = None) -> list[Reading]:
+        self.began.append(self.clock.now())
+        await self.act()
+        return [Reading(f"{self.name}/energy_wh", self.value, "Wh", self.clock.now(), Quality.GOOD, self.name)]
+
+
+async def run_for(collector: Collector, clock: ManualClock, seconds: int) -> None:
+    """Let the collector poll while the clock is moved second by second."""
+    running = asyncio.create_task(collector.run())
+    for _ in range(seconds):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        clock.advance(1.0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def nothing() -> None:
+    return None
+
+
+async def test_a_device_is_polled_on_a_grid_and_what_it_overruns_is_counted() -> None:
+    clock, sink = ManualClock(START), Sink()
+    quick = Scripted("quick", clock, nothing)
+    slow = Scripted("slow", clock, lambda: clock.sleep(25.0))
+    collector = Collector([Polled(quick, 10.0, 9.0), Polled(slow, 10.0, 9.0)], clock, sink)
+    await run_for(collector, clock, 200)
+    assert {round((began - START).total_seconds()) % 10 for began in quick.began} == {0}
+    assert len(quick.began) in (20, 21)
+    assert collector.health("quick").missed == 0
+    steps = {round((b - a).total_seconds()) for a, b in zip(slow.began[1:], slow.began[2:], strict=False)}
+    assert steps == {30}
+    assert collector.health("slow").missed == 2 * (len(slow.began) - 2)
+    assert sink.of("slow/collector_missed_count")[-1] == collector.health("slow").missed - 2
+
+
+async def test_no_fault_of_a_device_ends_polling_and_it_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock, sink = ManualClock(START), Sink()
+
+    async def fail() -> None:
+        raise ZeroDivisionError("a fault in a library")
+
+    async def cancelled_within() -> None:
+        raise asyncio.CancelledError
+
+    devices = [Scripted("a", clock, fail), Scripted("b", clock, cancelled_within), Scripted("c", clock, nothing)]
+    collector = Collector([Polled(device, 10.0, 5.0) for device in devices], clock, sink)
+    await run_for(collector, clock, 100)
+    assert len(devices[2].began) in (10, 11)
+    assert collector.health("a").failures == len(devices[0].began) > 2
+    assert collector.health("a").last_error == "ZeroDivisionError: a fault in a library"
+    assert "from within" in collector.health("b").last_error
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    devices[0].act = devices[1].act = nothing
+    caplog.clear()
+    await run_for(collector, clock, 100)
+    assert sorted(record.message.split(" after")[0] for record in caplog.records) == ["a is up again", "b is up again"]
+    assert collector.health("a").last_error == ""
+
+
+async def test_devices_of_one_line_take_turns_and_each_has_its_whole_time() -> None:
+    clock, sink, under_way = ManualClock(START), Sink(), 0
+
+    async def alone() -> None:
+        nonlocal under_way
+        under_way += 1
+        assert under_way == 1
+        await asyncio.sleep(0.05)
+        under_way -= 1
+
+    collector = Collector([], clock, sink)
+    units = [Polled(Scripted(f"unit-{i}", clock, alone, "gateway"), 10.0, 0.35) for i in range(8)]
+    assert all(await asyncio.gather(*(collector.poll(unit) for unit in units)))
+
+
+async def test_a_sink_that_hangs_holds_up_no_poll() -> None:
+    clock = ManualClock(START)
+
+    async def sink(_: list[Reading]) -> None:
+        await asyncio.Event().wait()
+
+    device = Scripted("d", clock, nothing)
+    collector = Collector([Polled(device, 1.0, 5.0)], clock, sink, capacity=50)
+    running = asyncio.create_task(collector.run())
+    await asyncio.sleep(0.2)
+    for _ in range(60):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        clock.advance(1.0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(device.began) >= 60
+    assert collector.dropped > 0
+
+
+async def test_a_counter_is_kept_as_it_is_and_unwrapped_beside_it() -> None:
+    clock, sink = ManualClock(START), Sink()
+    device = Scripted("m", clock, nothing)
+    collector = Collector([], clock, sink)
+    for value in (65_500.0, 100.0):
+        device.value = value
+        await collector.poll(Polled(device, 10.0, 1.0))
+        clock.advance(10.0)
+    assert sink.of("m/energy_wh") == [65_500.0, 100.0]
+    assert sink.of("m/energy_unwrapped_wh") == [65_500.0, 65_636.0]

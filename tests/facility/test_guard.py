@@ -218,6 +218,13 @@ def test_a_device_that_knows_no_way_back_gets_what_stood_there(guard: Guard, cra
     assert guard.left_over == frozenset()
 
 
+def test_a_limit_that_an_operator_had_set_is_put_back_instead_of_taken_away(guard: Guard, crah: MemoryActuator) -> None:
+    crah.restores = True
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    assert asyncio.run(guard.hand_back()) == []
+    assert (crah.values[SETPOINT], crah.released) == (18.0, [])
+
+
 @pytest.mark.parametrize("failure", [DeviceError("lost"), OSError("socket"), KeyError("x")])
 def test_whatever_fails_at_one_device_the_others_are_given_back(
     crah: MemoryActuator, tmp_path: Path, failure: Exception

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import subprocess
@@ -17,9 +18,8 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from facility.clock import WallClock
 from facility.devices import open_device
-from facility.devices.modbus import blocks_of
 from facility.errors import ConfigError, DeviceError, DeviceTimeout
-from facility.profile import ProfilePoint, load_profile
+from facility.profile import load_profile
 from facility.records import Actuator, Command, Quality, Reading, VerdictKind
 from facility.site import Device
 from tests.peers.processes import answers_tcp, free_port, running
@@ -155,13 +155,13 @@ def libmodbus_server(library: str, port: int, scratch: Path) -> AbstractContextM
     return running(command, scratch / "libmodbus.log", lambda: answers_tcp(port))
 
 
-def _values(readings: list[Reading]) -> dict[str, float | None]:
+def values_of(readings: list[Reading]) -> dict[str, float | None]:
     return {reading.point.removeprefix("crah-1/"): reading.value for reading in readings}
 
 
 async def test_a_janitza_meter_on_libmodbus(libmodbus: int) -> None:
     async with device_at(libmodbus, "janitza-umg") as meter:
-        values = _values(await meter.read())
+        values = values_of(await meter.read())
     assert values["phase-1/voltage_v"] == pytest.approx(230.1)
     assert values["phase-3/current_a"] == pytest.approx(9.75)
     assert values["power_w"] == pytest.approx(7195.95)
@@ -250,25 +250,25 @@ async def test_units_behind_one_gateway_share_its_line(profile: Path) -> None:
         device_at(port, profile, 3) as three,
     ):
         everything = await asyncio.gather(*(unit.read() for unit in (one, two, three) for _ in range(5)))
-        beats = [_values(readings)["heartbeat_count"] for readings in everything]
+        beats = [values_of(readings)["heartbeat_count"] for readings in everything]
         assert beats == [1.0] * 5 + [2.0] * 5 + [3.0] * 5
         await one.close()
-        assert _values(await two.read())["heartbeat_count"] == 2.0
+        assert values_of(await two.read())["heartbeat_count"] == 2.0
+
+
+async def test_the_time_of_a_unit_begins_with_its_turn_on_the_line(profile: Path) -> None:
+    """Six units that take 0.2 s each: the last one waits for longer than the deadline, and answers within it."""
+    numbers = range(1, 7)
+    async with simulator(*numbers, delay_s=0.1) as port, contextlib.AsyncExitStack() as stack:
+        units = [await stack.enter_async_context(device_at(port, profile, n, deadline_s=1.0)) for n in numbers]
+        everything = await asyncio.gather(*(unit.read() for unit in units))
+    assert [values_of(readings)["heartbeat_count"] for readings in everything] == [float(n) for n in numbers]
 
 
 async def test_a_unit_that_the_gateway_lacks_is_an_error(profile: Path) -> None:
     async with simulator(1) as port, device_at(port, profile, unit=9, deadline_s=1.0) as absent:
         with pytest.raises(DeviceError):
             await absent.read()
-
-
-def test_blocks_have_no_holes_and_stay_within_the_protocol() -> None:
-    points = [
-        ProfilePoint(name=f"p{address}", kind="k", unit="1", address=address, type="float32")
-        for address in [*range(0, 200, 2), 300, 302, 306]
-    ]
-    blocks = blocks_of(points)
-    assert [(block.address, block.count) for block in blocks] == [(0, 124), (124, 76), (300, 4), (306, 2)]
 
 
 async def test_a_profile_of_another_protocol_is_refused() -> None:

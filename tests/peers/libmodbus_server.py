@@ -1,6 +1,7 @@
-"""A Modbus TCP server on libmodbus: ``python -m tests.peers.libmodbus_server LIBRARY PORT START HEX``.
+"""A Modbus TCP server on libmodbus: ``python -m tests.peers.libmodbus_server LIBRARY PORT START HEX [START HEX]``.
 
-Serves holding registers from START with the contents HEX, and nothing else: any other address is an illegal one.
+Serves holding registers from START with the contents HEX, with a second pair input registers, too, and nothing else:
+any other address is an illegal one. What is written is kept.
 """
 
 from __future__ import annotations
@@ -43,14 +44,21 @@ def load(path: str) -> ctypes.CDLL:
     return library
 
 
-def serve(path: str, port: int, start: int, content: bytes) -> None:
-    """Serve one connection after another, for ever."""
+def words(content: str) -> list[int]:
+    """Registers of big-endian bytes in hexadecimal."""
+    data = bytes.fromhex(content)
+    return [int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2)]
+
+
+def serve(path: str, port: int, holding: tuple[int, list[int]], given: tuple[int, list[int]]) -> None:
+    """Serve one connection after another, for ever; ``holding`` and ``given`` (input) are start and registers."""
     library = load(path)
     context = library.modbus_new_tcp(b"127.0.0.1", port)
-    registers = [int.from_bytes(content[i : i + 2], "big") for i in range(0, len(content), 2)]
-    mapping = library.modbus_mapping_new_start_address(0, 0, 0, 0, start, len(registers), 0, 0)
-    for i, register in enumerate(registers):
+    mapping = library.modbus_mapping_new_start_address(0, 0, 0, 0, holding[0], len(holding[1]), given[0], len(given[1]))
+    for i, register in enumerate(holding[1]):
         mapping.contents.tab_registers[i] = register
+    for i, register in enumerate(given[1]):
+        mapping.contents.tab_input_registers[i] = register
     listening = ctypes.c_int(library.modbus_tcp_listen(context, 1))
     query = ctypes.create_string_buffer(260)
     while True:
@@ -61,4 +69,6 @@ def serve(path: str, port: int, start: int, content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), bytes.fromhex(sys.argv[4]))
+    starts, contents = sys.argv[3::2], sys.argv[4::2]
+    ranges = [(int(start), words(content)) for start, content in zip(starts, contents, strict=True)]
+    serve(sys.argv[1], int(sys.argv[2]), ranges[0], ranges[1] if len(ranges) > 1 else (0, []))

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from socket import SOCK_DGRAM
 
@@ -28,12 +28,30 @@ def snmpget(port: int, oid: str, *credentials: str) -> str:
     return (done.stdout or done.stderr).strip()
 
 
+Rows = Mapping[str, int | str]
+"""Objects by OID: a number is an Integer32, a text an OCTET STRING."""
+
+
+def snmprec(rows: Rows) -> str:
+    """A recording made for a test, as snmpsim wants it: in the order of the OIDs."""
+    order = sorted(rows, key=lambda oid: tuple(map(int, oid.split("."))))
+    return "".join(f"{oid}|{4 if isinstance(rows[oid], str) else 2}|{rows[oid]}\n" for oid in order)
+
+
 @contextlib.contextmanager
-def snmpsim(recordings: Path, scratch: Path) -> Iterator[int]:
-    """snmpsim serving every recording of a folder (community or v3 context is the file's name); yields its port."""
+def snmpsim(recordings: Path | None, scratch: Path, made: Mapping[str, Rows] | None = None) -> Iterator[int]:
+    """snmpsim serving every recording of a folder, and those ``made`` for the test; yields its port.
+
+    The community, or the context of v3, is the recording's name.
+    """
     port = free_port(SOCK_DGRAM)
     data = scratch / "recordings"
-    shutil.copytree(recordings, data, copy_function=shutil.copyfile)
+    if recordings is None:
+        data.mkdir()
+    else:
+        shutil.copytree(recordings, data, copy_function=shutil.copyfile)
+    for name, rows in (made or {}).items():
+        (data / f"{name}.snmprec").write_text(snmprec({"1.3.6.1.2.1.1.1.0": name, **rows}))
     data.chmod(0o755)
     command = [
         str(Path(sys.executable).with_name("snmpsim-command-responder")),

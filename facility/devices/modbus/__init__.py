@@ -1,0 +1,5 @@
+"""Modbus TCP."""
+
+from facility.devices.modbus.device import ModbusDevice
+
+__all__ = ["ModbusDevice"]

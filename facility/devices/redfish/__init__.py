@@ -1,0 +1,5 @@
+"""Redfish."""
+
+from facility.devices.redfish.device import RedfishDevice
+
+__all__ = ["RedfishDevice"]
