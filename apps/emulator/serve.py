@@ -18,10 +18,12 @@ from typing import Any
 from apps.emulator.bacnet import start_bacnet
 from apps.emulator.building import Building
 from apps.emulator.cluster_api import make_cluster_api
+from apps.emulator.ipmi.bmcs import IpmiBmcs
+from apps.emulator.ipmi.config import Login
 from apps.emulator.modbus import start_modbus
 from apps.emulator.objects import pdu_objects, ups_objects
 from apps.emulator.redfish import serving
-from apps.emulator.redfish_building import node_services
+from apps.emulator.redfish_building import node_numbers, node_services
 from apps.emulator.redfish_node import NodeSettings
 from apps.emulator.redfish_tls import certificate_in
 from apps.emulator.registers import MeterUnit, ProfileUnit, Unit
@@ -43,6 +45,7 @@ LONGEST_LEAD = timedelta(hours=2)  # one that was stopped last may be ahead of t
 CLUSTER = "cluster"
 LISTEN_ATTEMPTS = 5
 BMC_USER = "eco"
+IPMI_PASSWORD = 16  # characters; IPMI 2.0 takes 20
 BACNET_DEVICE, BACNET_INSTANCE = "crah-2", 260002
 
 
@@ -59,6 +62,7 @@ class EmulatorConfig:
     snmp_port: int = 11611  # of the first PDU; the others and the UPS follow
     bacnet_port: int = 47808
     redfish_port: int = 15443  # of node-1; the others follow
+    ipmi_port: int = 15623  # of node-1; the others follow
     cluster_port: int = 15080
     save_every_s: float = 2.0  # wall seconds
 
@@ -117,6 +121,7 @@ class Emulator:
         await self._listen_bacnet(stack, before)
         self._listen_snmp(stack, before)
         await self._listen_redfish(stack, before)
+        await self._listen_ipmi(stack, before)
         listener = listen_tcp(before.get(CLUSTER, self._config.cluster_port))
         self._ports[CLUSTER] = listener.getsockname()[1]
         app = make_cluster_api(self.building, self._state.token(CLUSTER), self.catch_up, self._mark)
@@ -162,6 +167,23 @@ class Emulator:
         wishes = {name: before.get(name, self._config.redfish_port + i) for i, name in enumerate(services)}
         certificate = certificate_in(self._state.root)
         self._ports |= await stack.enter_async_context(serving(services, tls=certificate, wishes=wishes))
+
+    async def _listen_ipmi(self, stack: contextlib.AsyncExitStack, before: dict[str, int]) -> None:
+        """The same BMCs over IPMI, where OpenIPMI is installed; ``ports.json`` has them as ``ipmi/node-1``."""
+        if not IpmiBmcs.can_run():
+            log.info("no BMCs over IPMI: ipmi_sim is not installed (apt-get install openipmi)")
+            return
+        names = self.building.hall.node_names
+        read = {name: partial(node_numbers, self.building, index) for index, name in enumerate(names)}
+        login = Login(BMC_USER, self._state.token("bmc-ipmi")[:IPMI_PASSWORD])
+        bmcs = IpmiBmcs(self._state.root / "bmc", read, login)
+        stack.push_async_callback(bmcs.close)
+        wishes = {name: before.get(f"ipmi/{name}", self._config.ipmi_port + i) for i, name in enumerate(names)}
+        try:
+            await bmcs.start(wishes)
+        except EcoError as error:
+            log.warning("no BMCs over IPMI: %s", error)
+        self._ports |= {f"ipmi/{name}": port for name, port in bmcs.ports.items()}
 
     def _on_bmc_change(self, node: str, settings: NodeSettings) -> None:
         self.building.limit_node(node, settings.total_w, settings.gpu_w)

@@ -1,4 +1,4 @@
-"""A real BMC over IPMI 2.0: OpenIPMI's ipmi_sim with a module of ours (ipmi/psu_module.c) for what it lacks."""
+"""A real BMC over IPMI 2.0: OpenIPMI's ipmi_sim with the emulated building's module for what it lacks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import SOCK_DGRAM
 
+from apps.emulator.ipmi import config
+from apps.emulator.ipmi.config import NAME, Login, Sensor
 from tests.peers.processes import free_port, running
 from tests.peers.require import require_program
 from tests.shared import missing
 
+__all__ = ["NAME", "PASSWORD", "SUPPLIES", "USER", "Bmc", "build_module", "ipmi_sim", "ipmitool"]
+
 USER, PASSWORD = "operator", "psu-secret-9"
-NAME = "bmc"
-TEMPLATES = Path(__file__).parent / "ipmi"
-POLL_MS = 100  # how often the simulator looks at a sensor's file
 
 # Two supplies on the private bus: 263 W and 235 W in, 12.2 V out; READ_EIN is a block of six bytes.
 SUPPLIES = """
@@ -36,25 +37,6 @@ SUPPLIES = """
 59 8b 66 18
 59 97 ac f3
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Sensor:
-    """One threshold sensor: value = raw * m * 10^exponent."""
-
-    number: int
-    name: str
-    kind: str  # as sdrcomp writes sensor types
-    kind_code: int
-    unit: str  # as sdrcomp writes units
-    raw: int
-    m: int = 1
-    exponent: int = 0
-    entity: int = 7  # system board
-    instance: int = 1
-    signed: bool = False
-    scanning: bool = True
-    exists: bool = True  # False: in the repository, but the BMC has no such sensor
 
 
 SENSORS = (
@@ -112,14 +94,11 @@ def ipmitool(port: int, *arguments: str, password: str = PASSWORD) -> str:
 
 def build_module(folder: Path) -> Path:
     """Compile the simulator's module into ``folder``; skips where compiler or headers are absent."""
-    compiler = require_program("cc", "apt-get install gcc libc6-dev")
     require_program("ipmi_sim", "apt-get install openipmi")
-    if not Path("/usr/include/OpenIPMI/mcserv.h").exists():
-        missing("the headers of ipmi_sim are not installed: apt-get install libopenipmi-dev")
-    module = folder / "psu_module.so"
-    command = [compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", str(module)]
-    done = subprocess.run([*command, str(TEMPLATES / "psu_module.c")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    module = config.build_module(folder)
+    if module is None:
+        missing("compiler or headers of ipmi_sim are not installed: apt-get install gcc libc6-dev libopenipmi-dev")
+    assert module is not None
     return module
 
 
@@ -129,84 +108,9 @@ def ipmi_sim(
 ) -> Iterator[Bmc]:
     """A BMC on loopback, from the moment it answers. Started again in the same folder it goes on where it was."""
     port = port or free_port(SOCK_DGRAM)
-    program = require_program("ipmi_sim", "apt-get install openipmi")
-    _prepare(folder, module, port, sensors)
+    require_program("ipmi_sim", "apt-get install openipmi")
+    command = config.prepare(folder, module, port, Login(USER, PASSWORD), sensors)
     if not (folder / "supplies.txt").exists():
         (folder / "supplies.txt").write_text(supplies)
-    command = [program, "-c", str(folder / "lan.conf"), "-f", str(folder / "bmc.emu"), "-s", str(folder), "-n"]
     with running(command, folder / "ipmi_sim.log", lambda: "Device ID" in ipmitool(port, "mc", "info")) as process:
         yield Bmc(port, folder, process)
-
-
-def _prepare(folder: Path, module: Path, port: int, sensors: Sequence[Sensor]) -> None:
-    """Write the configuration, and compile the sensor data repository to where the simulator looks for it."""
-    fill = {"NAME": NAME, "PORT": str(port), "USER": USER, "PASSWORD": PASSWORD}
-    fill |= {"MODULE": str(module), "FOLDER": str(folder)}
-    text = (TEMPLATES / "lan.conf").read_text()
-    for mark, value in fill.items():
-        text = text.replace(f"@{mark}@", value)
-    (folder / "lan.conf").write_text(text)
-    (folder / "bmc.emu").write_text(_emulation(folder, sensors))
-    (folder / "bmc.sdrs").write_text("\n".join(_record(sensor) for sensor in sensors))
-    for sensor in sensors:
-        path = folder / f"sensor-{sensor.number}.val"
-        if not path.exists():
-            path.write_text(f"{sensor.raw}\n")
-    repository = folder / "ipmi_sim" / NAME
-    repository.mkdir(parents=True, exist_ok=True)
-    compiler = require_program("sdrcomp", "apt-get install openipmi")
-    command = [compiler, "-8", "-o", str(repository / "sdr.20.main"), str(folder / "bmc.sdrs")]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def _emulation(folder: Path, sensors: Sequence[Sensor]) -> str:
-    lines = [
-        "mc_setbmc 0x20",
-        "mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr",
-        "sel_enable 0x20 1000 0x0a",
-    ]
-    for sensor in sensors:
-        if not sensor.exists:
-            continue
-        where = f"0x20 0 {sensor.number}"
-        scanning = "scanning" if sensor.scanning else "no-scanning"
-        lines.append(
-            f'sensor_add {where} {sensor.kind_code} 1 poll {POLL_MS} file "{folder}/sensor-{sensor.number}.val"'
-        )
-        lines.append(f"sensor_set_event_support {where} enable {scanning} per-state" + " 000000000000000" * 4)
-    return "\n".join([*lines, "mc_enable 0x20", ""])
-
-
-def _record(sensor: Sensor) -> str:
-    """A full sensor record as sdrcomp reads it."""
-    return f"""sdr type 1
-sensor_owner_id 0x20
-sensor_owner_lun 0
-channel_number 0
-sensor_number {sensor.number}
-entity_id {sensor.entity}
-entity_instance {sensor.instance}
-init_scanning true
-init_events true
-init_thresholds true
-init_sensor_type true
-default_event_gen_on true
-default_sensor_scan_on true
-sensor_auto_rearm true
-sensor_hysteresis no
-sensor_threshold_access settable
-sensor_event_msg_ctrl per_state
-sensor_type {sensor.kind}
-event_reading_type_code 1
-analog_data_format {"2s_complement" if sensor.signed else "unsigned"}
-base_unit {sensor.unit}
-linearization linear
-m {sensor.m}
-b 0
-r_exp {sensor.exponent}
-b_exp 0
-sensor_maximum 255
-sensor_minimum 0
-id_string "{sensor.name}"
-endsdr
-"""
