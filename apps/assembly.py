@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 from apps.run_config import RunConfig
-from apps.state_dir import StateDir, read_json
+from apps.site_devices import CLUSTER, LOOPBACK, emulated_ports, open_devices
+from apps.state_dir import StateDir
 from apps.tick import Loop
 from apps.world import signals_of
 from facility.checks import GuardLimits
 from facility.clock import Clock
 from facility.collector import Collector, Polled
-from facility.devices import open_device
 from facility.errors import ConfigError
 from facility.guard import Guard
 from facility.journal import Journal
 from facility.profile import Release, load_profile
-from facility.records import Actuator, Command, Mode, Reading
-from facility.site import Device, Site
+from facility.records import Actuator, Command, Mode, Quality, Reading
+from facility.site import Site
 from facility.store import Store
 from scheduler.cluster.remote import RemoteCluster
 from scheduler.joint import JointPolicy
@@ -29,8 +30,7 @@ from scheduler.rules import make_policy
 from twin.plant import plant_control
 from twin.signals import Signals
 
-CLUSTER = "cluster"
-LOOPBACK = "127.0.0.1"
+RESUME = timedelta(days=7)
 TICKS_MISSED = 2.5  # setpoints that were not decided anew for so many ticks are held no longer
 # However fast the clock of an emulated building runs, so many wall seconds are left at least:
 SILENCE_S = 5.0  # to a device's time-out
@@ -108,9 +108,8 @@ def assemble(
         raise ConfigError("no devices are configured: there is nothing to read", where=config.site, hint=hint)
     signals = signals_of(config.sources, site, config.start, year=config.start.year)
     journal = Journal(state.journal, site.site.name)
-    ports = _ports(site, state)
-    devices = tuple(_open(device, site, clock, ports) for device in site.device)
-    cluster = _cluster(site, state, ports)
+    devices = open_devices(site, state, clock)
+    cluster = _cluster(site, state)
     guarded: tuple[Actuator, ...] = devices if cluster is None else (*devices, cluster)
     polled = tuple(
         Polled(device, max(settings.poll_s, POLL_S * config.speed), settings.deadline_s)
@@ -118,8 +117,10 @@ def assemble(
     )
     jobs, plant = make_policy(site.control.policy), plant_control(site.control.plant, site.hall)
     store = Store.open(state.database, config.run)
+    collector = Collector(polled, clock, sink)
+    collector.resume(_newest(store, clock.now()))
     loop = Loop(
-        collector=Collector(polled, clock, sink),
+        collector=collector,
         cluster=cluster,
         signals=signals,
         policy=JointPolicy(jobs, plant, site.roles, site.control.max_age_s),
@@ -128,6 +129,15 @@ def assemble(
         mode=config.mode,
     )
     return Parts(site, signals, store, loop, devices, polled, config.speed, _releases(site))
+
+
+def _newest(store: Store, now: datetime) -> list[Reading]:
+    """The newest stored reading of every point of the last days, so that unwrapped counters go on."""
+    rows = store.query("latest", start=now - RESUME).to_pylist()
+    return [
+        Reading(row["point"], row["value"], row["unit"], row["ts"], Quality(row["quality"]), row["source"])
+        for row in rows
+    ]
 
 
 def _refuse_unsafe(config: RunConfig, site: Site) -> None:
@@ -144,24 +154,6 @@ def _refuse_unsafe(config: RunConfig, site: Site) -> None:
         )
 
 
-def _ports(site: Site, state: StateDir) -> dict[str, int]:
-    """Where the emulated devices listen; real ones are where the site file says."""
-    return dict(read_json(state.ports) or {}) if site.site.emulated else {}
-
-
-def _open(device: Device, site: Site, clock: Clock, ports: dict[str, int]) -> Actuator:
-    """A device as configured; those of an emulated site are on loopback, whatever the site file says."""
-    if not site.site.emulated or not device.port:
-        return open_device(device, clock)
-    if device.name not in ports:
-        raise ConfigError(
-            "the emulated building has no such device",
-            where=f"device {device.name}",
-            hint=f"it has: {', '.join(sorted(set(ports) - {CLUSTER}))}",
-        )
-    return open_device(device, clock, port=ports[device.name], host=LOOPBACK)
-
-
 def _limits(site: Site) -> GuardLimits:
     return GuardLimits(
         max_age_s=site.control.max_age_s,
@@ -174,11 +166,10 @@ def _limits(site: Site) -> GuardLimits:
     )
 
 
-def _cluster(site: Site, state: StateDir, ports: dict[str, int]) -> RemoteCluster | None:
+def _cluster(site: Site, state: StateDir) -> RemoteCluster | None:
     """The emulated building carries a cluster of its own; a real one is not part of a device list."""
-    if not site.site.emulated or CLUSTER not in ports:
-        return None
-    return RemoteCluster(f"http://{LOOPBACK}:{ports[CLUSTER]}", state.token(CLUSTER))
+    port = emulated_ports(site, state).get(CLUSTER)
+    return None if port is None else RemoteCluster(f"http://{LOOPBACK}:{port}", state.token(CLUSTER))
 
 
 def _releases(site: Site) -> dict[str, Release]:

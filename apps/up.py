@@ -17,6 +17,7 @@ from typing import Any
 from apps.dashboard.command import page_command
 from apps.run_config import RunConfig, Sources
 from apps.shared_clock import SharedClock, set_clock, start_clock
+from apps.site_devices import emulated_secrets
 from apps.state_dir import StateDir, only_one, read_json, write_json
 from apps.supervise import Child
 from apps.world import first_start, jobs_of, signals_of
@@ -30,7 +31,6 @@ LOOK_S = 0.1
 PAGE_PORT = 8501
 API_PORT = 8400
 JOB_DAYS = 60.0
-EMULATED_ENVIRONMENT = {"ECO_SNMP_COMMUNITY": "public"}
 
 
 NOTHING_GIVEN = Sources()
@@ -147,13 +147,7 @@ class Up:
     def _children(self, config: RunConfig) -> list[Child]:
         state = str(self._state.root)
         site = ["--site", config.site] if config.site else []
-        auth = {
-            "ECO_BMC_PASSWORD": self._state.token("bmc"),
-            "ECO_BMC_CA": str(self._state.root / "bmc-cert.pem"),
-            "ECO_SNMP_AUTH_KEY": self._state.token("snmp-auth"),
-            "ECO_SNMP_PRIV_KEY": self._state.token("snmp-priv"),
-        }
-        environment = {**EMULATED_ENVIRONMENT, **auth}
+        environment = emulated_secrets(self._state)
         python = sys.executable
         building = Child(
             "building",

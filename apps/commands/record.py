@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -18,16 +17,15 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from apps.commands.output import console, parse_duration, print_json
 from apps.shared_clock import SharedClock
+from apps.site_devices import open_devices
 from apps.state_dir import StateDir, default_state_dir, read_json
-from apps.up import EMULATED_ENVIRONMENT
 from facility.clock import Clock, WallClock
 from facility.collector import Collector, Polled
-from facility.devices import open_device
 from facility.devices.replay import ReplayDevice
 from facility.errors import ConfigError
 from facility.recorder import Recorder, Summary
 from facility.records import Actuator, Point, Reading
-from facility.site import Device, Site, load_site
+from facility.site import Site, load_site
 
 LOOK_S = 0.2  # wall seconds between looks at the time
 COPY_ROWS = 10_000
@@ -77,26 +75,13 @@ def record(
         raise typer.Exit(1)
 
 
-def _open_all(site: Site, state: StateDir) -> tuple[Clock, list[Actuator]]:
+def _open_all(site: Site, state: StateDir) -> tuple[Clock, tuple[Actuator, ...]]:
     """The clock, and every device of the site; an emulated one must be running."""
-    if not site.site.emulated:
-        clock: Clock = WallClock()
-        return clock, [open_device(device, clock) for device in site.device]
-    ports = read_json(state.ports)
-    if not isinstance(ports, dict) or read_json(state.clock) is None:
+    if site.site.emulated and (read_json(state.ports) is None or read_json(state.clock) is None):
         hint = "start it with `eco up`, and name its --state"
         raise ConfigError("the emulated building does not run", where=str(state.root), hint=hint)
-    keys = {"ECO_SNMP_AUTH_KEY": state.token("snmp-auth"), "ECO_SNMP_PRIV_KEY": state.token("snmp-priv")}
-    for name, value in {**EMULATED_ENVIRONMENT, **keys}.items():
-        os.environ.setdefault(name, value)
-    shared = SharedClock(state)
-    return shared, [_open_emulated(device, shared, ports) for device in site.device]
-
-
-def _open_emulated(device: Device, clock: Clock, ports: Mapping[str, int]) -> Actuator:
-    if device.port and device.name not in ports:
-        raise ConfigError("the emulated building has no such device", where=f"device {device.name}")
-    return open_device(device, clock, port=ports.get(device.name), host="127.0.0.1")
+    clock: Clock = SharedClock(state) if site.site.emulated else WallClock()
+    return clock, open_devices(site, state, clock)
 
 
 def _copy(devices: Sequence[ReplayDevice], recorder: Recorder) -> None:
