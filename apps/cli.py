@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from apps.commands import bench, forecast, ingest, record, run, site, train, up
+from apps.commands import bench, calibrate, forecast, ingest, predict, record, run, site, train, up
 from facility.errors import EcoError
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("run")(run.run)
+app.command("calibrate")(calibrate.calibrate)
+app.command("predict")(predict.predict)
 app.command("ingest")(ingest.ingest)
 app.command("record")(record.record)
 app.command("train")(train.train)

@@ -147,7 +147,8 @@ class ProfilePoint(StrictModel):
         """Whether the device is asked first: for the instances that ``*`` stands for, or for a scale of its own."""
         asks = self.decimals_oid or self.divisor_oid or self.where or self.fahrenheit or self.only
         addresses = (self.oid, self.resource, self.pointer, self.file, self.sensor)
-        return any("*" in address for address in addresses) or bool(asks)
+        by_label = self.query and "{" in self.name  # prometheus: a point for each series
+        return any("*" in address for address in addresses) or bool(asks or by_label)
 
     def instance(self, met: Sequence[str], **address: str) -> ProfilePoint:
         """The point of one instance: ``met`` is what each ``*`` met, ``address`` the fields without ``*``."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from apps.commands.discover import discover
 from apps.commands.output import console, print_json
-from facility.clock import WallClock
-from facility.devices import open_device
-from facility.errors import EcoError
-from facility.records import Quality
-from facility.site import Device, load_site
+from apps.try_devices import WITHIN_S, Tried, try_all
+from facility.site import load_site
 
 app = typer.Typer(no_args_is_help=True, help="Work with site files.")
 app.command()(discover)
@@ -30,47 +29,34 @@ def site() -> None:
 def check(
     path: Annotated[Path, typer.Argument(metavar="SITE", help="The site file.")],
     offline: Annotated[bool, typer.Option(help="Only validate the file; reach no device.")] = False,
+    within_s: Annotated[float, typer.Option(min=2.0, help="The longest that one device may take.")] = WITHIN_S,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Validate SITE, then read every point of every device once. Nothing is written. Exits with 1 where one fails."""
+    """Validate SITE, then read every point of every device once, all at the same time. Nothing is written.
+
+    Says of each device whether it is ok, or why not: timeout, refused, unreachable, credentials, certificate,
+    unknown_model, wrong_device, busy, config or error. Exits with 1 where one fails.
+    """
     checked = load_site(path)
-    rows = [] if offline else asyncio.run(_try_all(checked.device))
+    tried: list[Tried] = []
+    if not offline:
+        with console.status(f"asking {len(checked.device)} devices, at most {within_s:g} s"):
+            tried = asyncio.run(try_all(checked.device, within_s))
     if json:
-        print_json({"site": checked.site.name, "devices": rows})
+        print_json({"site": checked.site.name, "devices": [one.to_json() for one in tried]})
     else:
-        _show(checked.site.name, rows)
-    if any(row["error"] for row in rows):
+        _show(checked.site.name, tried)
+    if not all(one.ok for one in tried):
         raise typer.Exit(1)
 
 
-async def _try_all(devices: tuple[Device, ...]) -> list[dict[str, Any]]:
-    return list(await asyncio.gather(*(_try(device) for device in devices)))
-
-
-async def _try(settings: Device) -> dict[str, Any]:
-    row: dict[str, Any] = {"device": settings.name, "protocol": settings.protocol, "points": 0, "good": 0, "error": ""}
-    try:
-        device = open_device(settings, WallClock())
-        try:
-            async with asyncio.timeout(settings.deadline_s):
-                readings = await device.read()
-        finally:
-            await device.close()
-    except TimeoutError:
-        row["error"] = f"no answer from {settings.host}:{settings.port} within {settings.deadline_s:g} s"
-    except EcoError as error:
-        row["error"] = str(error)
-    else:
-        good = sum(reading.quality is Quality.GOOD for reading in readings)
-        row.update(points=len(readings), good=good)
-    return row
-
-
-def _show(name: str, rows: list[dict[str, Any]]) -> None:
-    console.print(f"{name}: the site file is valid.")
-    if not rows:
+def _show(name: str, tried: Sequence[Tried]) -> None:
+    console.print(f"{escape(name)}: the site file is valid.")
+    if not tried:
         return
-    table = Table("device", "protocol", "points", "good", "error")
-    for row in rows:
-        table.add_row(row["device"], row["protocol"], str(row["points"]), str(row["good"]), row["error"])
+    table = Table("device", "protocol", "", "points", "good", "uncertain", "bad", "s", "why")
+    for one in tried:
+        counts = [str(count) if one.ok else "" for count in (one.points, one.good, one.uncertain, one.bad)]
+        why = one.error or "; ".join(one.notes)
+        table.add_row(one.device, one.protocol, one.reason or "ok", *counts, f"{one.took_s:.1f}", escape(why))
     console.print(table)

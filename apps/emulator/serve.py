@@ -15,9 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI
+
 from apps.emulator.bacnet import start_bacnet
 from apps.emulator.building import Building
 from apps.emulator.cluster_api import make_cluster_api
+from apps.emulator.exporter import DcgmCollector, KeplerCollector, Node, exporter_app, snapshot
 from apps.emulator.ipmi.bmcs import IpmiBmcs
 from apps.emulator.ipmi.config import Login
 from apps.emulator.modbus import start_modbus
@@ -63,6 +66,7 @@ class EmulatorConfig:
     bacnet_port: int = 47808
     redfish_port: int = 15443  # of node-1; the others follow
     ipmi_port: int = 15623  # of node-1; the others follow
+    exporter_port: int = 15400  # of DCGM's; Kepler's follows
     cluster_port: int = 15080
     save_every_s: float = 2.0  # wall seconds
 
@@ -122,9 +126,24 @@ class Emulator:
         self._listen_snmp(stack, before)
         await self._listen_redfish(stack, before)
         await self._listen_ipmi(stack, before)
-        listener = listen_tcp(before.get(CLUSTER, self._config.cluster_port))
-        self._ports[CLUSTER] = listener.getsockname()[1]
+        await self._listen_exporters(stack, before)
         app = make_cluster_api(self.building, self._state.token(CLUSTER), self.catch_up, self._mark)
+        await self._serve_http(stack, CLUSTER, app, before.get(CLUSTER, self._config.cluster_port))
+
+    async def _listen_exporters(self, stack: contextlib.AsyncExitStack, before: dict[str, int]) -> None:
+        """The hall's GPUs and pods for Prometheus to scrape."""
+        exporters = {"exporter/dcgm": DcgmCollector(self._nodes), "exporter/kepler": KeplerCollector(self._nodes)}
+        for i, (name, collector) in enumerate(exporters.items()):
+            wish = before.get(name, self._config.exporter_port + i)
+            await self._serve_http(stack, name, exporter_app(collector), wish)
+
+    def _nodes(self) -> tuple[datetime, list[Node]]:
+        self.catch_up()
+        return self.building.at, snapshot(self.building)
+
+    async def _serve_http(self, stack: contextlib.AsyncExitStack, name: str, app: FastAPI, wish: int) -> None:
+        listener = listen_tcp(wish)
+        self._ports[name] = listener.getsockname()[1]
         server = guest_server(app)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
 

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 from facility.clock import Clock
-from facility.errors import ConfigError, DeviceError, ReleaseUnknown
+from facility.errors import ConfigError, DeviceError, Reason, ReleaseUnknown
 from facility.profile import Profile, ProfilePoint
 from facility.records import Command, Point, Quality, Reading, Verdict, VerdictKind
 
@@ -78,6 +78,11 @@ class ProfileDevice(abc.ABC):
         """The instances that the device has of the profile's templates. Raises DeviceError."""
         raise DeviceError(f"{self._profile.protocol} has no points with '*'", where=self.name)
 
+    @property
+    def is_discovering(self) -> bool:
+        """Whether the device has yet to be asked which points it has: the first reads may take longer."""
+        return bool(self._templates or self._profile.described) and self._expanded_at is None
+
     async def _find_instances(self) -> None:
         """Look once an hour which instances there are: outlets, sensors and supplies come and go."""
         if not self._templates and not self._profile.described:
@@ -108,6 +113,13 @@ class ProfileDevice(abc.ABC):
         wanted = [self._explain(name) for name in names]
         raws = await self._read_raw(wanted)
         at = self._clock.now()
+        if points is None and len(raws) != 1 and all(isinstance(raw, Absent) for raw in raws):
+            raise DeviceError(
+                f"unknown model: it has nothing of what the profile {self._profile.name!r} reads",
+                where=self.name,
+                hint="choose another profile; `eco site discover` may know which",
+                reason=Reason.UNKNOWN_MODEL,
+            )
         readings = []
         for name, point, raw in zip(names, wanted, raws, strict=True):
             if isinstance(raw, Absent):

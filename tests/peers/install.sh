@@ -13,6 +13,7 @@ library() { ls /usr/lib/*/"$1" /usr/lib/"$1" 2>/dev/null | grep -q .; }
 need mbpoll has mbpoll
 need snmp has snmpget
 need snmpd has snmpd
+need prometheus has prometheus
 need libmodbus5 library libmodbus.so.5
 need openipmi has ipmi_sim
 need libopenipmi-dev test -e /usr/include/OpenIPMI/mcserv.h

@@ -22,7 +22,7 @@ from facility.devices.bacnet.station import UNKNOWN_OBJECT, UNKNOWN_PROPERTY, An
 from facility.devices.bacnet.units import unit_error
 from facility.devices.bacnet.values import Property, Tags, assess, number
 from facility.devices.base import ABSENT, Absent, ProfileDevice
-from facility.errors import ConfigError, DeviceError, DeviceTimeout, ReadBackError
+from facility.errors import ConfigError, DeviceError, DeviceTimeout, ReadBackError, Reason, network_reason
 from facility.profile import Profile, ProfilePoint
 from facility.records import Quality, Reading
 from facility.site import Bacnet, Device
@@ -225,7 +225,8 @@ class BacnetDevice(ProfileDevice):
                 raise DeviceTimeout(f"{operation}: {said}", where=self._where()) from said
             raise DeviceError(f"{operation} refused: {said}", where=self._where()) from said
         except OSError as error:
-            raise DeviceError(f"{operation} failed: {error}", where=self._where()) from error
+            what = f"{operation} failed: {error}"
+            raise DeviceError(what, where=self._where(), reason=network_reason(error)) from error
 
     async def _reach(self) -> Station:
         if self._station is not None:
@@ -239,7 +240,10 @@ class BacnetDevice(ProfileDevice):
         if found != self._settings.instance:
             said = "another one" if found is None else f"device instance {found}"
             raise DeviceError(
-                f"{said} answers there, not {self._settings.instance}", where=self._where(), hint="see bacnet.instance"
+                f"{said} answers there, not {self._settings.instance}",
+                where=self._where(),
+                hint="see bacnet.instance",
+                reason=Reason.WRONG_DEVICE,
             )
         if self._cov is not None:
             self._cov.listen(self._client, station)

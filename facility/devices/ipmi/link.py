@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facility.errors import DeviceError, DeviceTimeout
+from facility.errors import DeviceError, DeviceTimeout, Reason, network_reason
 
 WORKER = Path(__file__).with_name("worker.py")
 # Get Channel Authentication Capabilities for an administrator over IPMI 1.5 without session (IPMI 2.0, 13.6 and 22.13).
@@ -190,7 +190,8 @@ class IpmiLink:
             return self._silent()
         if any(word in said.lower() for word in WRONG_LOGIN):
             hint = "check user and password, and that the user may use IPMI over LAN"
-            return DeviceError(f"wrong user or password: {said}", where=self._bmc.where, hint=hint)
+            what = f"wrong user or password: {said}"
+            return DeviceError(what, where=self._bmc.where, hint=hint, reason=Reason.CREDENTIALS)
         return DeviceError(f"the session failed: {said}", where=self._bmc.where)
 
     def _drop(self) -> None:
@@ -235,9 +236,10 @@ async def _hello(bmc: Bmc) -> None:
             f"no answer within {bmc.deadline_s:g} s", where=bmc.where, hint="is it on, and is IPMI over LAN enabled?"
         ) from error
     except ConnectionRefusedError as error:
-        raise DeviceError("connection refused: nothing listens on that port", where=bmc.where) from error
+        said = "connection refused: nothing listens on that port"
+        raise DeviceError(said, where=bmc.where, reason=Reason.REFUSED) from error
     except OSError as error:
-        raise DeviceError(f"cannot be reached: {error}", where=bmc.where) from error
+        raise DeviceError(f"cannot be reached: {error}", where=bmc.where, reason=network_reason(error)) from error
 
 
 class Ear(asyncio.DatagramProtocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import socket
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from facility.clock import Clock
 from facility.devices.base import ABSENT, Absent, ProfileDevice
 from facility.devices.modbus.registers import BITS, Block, Cell, blocks_of, decode_block, encode
 from facility.devices.modbus.sunspec import find_model, scaled
-from facility.errors import DataError, DeviceError, DeviceTimeout
+from facility.errors import DataError, DeviceError, DeviceTimeout, Reason, network_reason
 from facility.profile import Profile, ProfilePoint
 from facility.site import Device
 
@@ -38,6 +39,7 @@ EXCEPTIONS = {
     10: "gateway path unavailable",
     11: "gateway target did not respond",
 }
+REASONS = {5: Reason.BUSY, 6: Reason.BUSY, 10: Reason.UNREACHABLE, 11: Reason.TIMEOUT}
 REFUSED_AGAIN_S = 600.0  # an address that was refused is asked for again after so long
 
 
@@ -213,7 +215,7 @@ class ModbusDevice(ProfileDevice):
         said = f"{request}: exception {answer.exception_code}, {EXCEPTIONS.get(answer.exception_code, 'unknown')}"
         if answer.exception_code in POINT_EXCEPTIONS:
             raise PointRefusedError(said)
-        raise DeviceError(said, where=self.name)
+        raise DeviceError(said, where=self.name, reason=REASONS.get(answer.exception_code))
 
     @asynccontextmanager
     async def _turn(self, operation: str) -> AsyncIterator[AsyncModbusTcpClient]:
@@ -255,7 +257,20 @@ class ModbusDevice(ProfileDevice):
 
     async def _connect(self, client: AsyncModbusTcpClient) -> None:
         if not client.connected and not await client.connect():
-            raise DeviceError("no connection", where=self._where(), hint="is it on, and are host and port right?")
+            hint = "is it on, and are host and port right?"
+            raise DeviceError("no connection", where=self._where(), hint=hint, reason=await self._why_not())
+
+    async def _why_not(self) -> Reason:
+        """Why there is no connection: pymodbus keeps that to itself, so that the system is asked once more."""
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(self._device.host, self._device.port, type=socket.SOCK_STREAM)
+            with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
+                probe.setblocking(False)
+                await loop.sock_connect(probe, found[0][4])
+        except OSError as error:
+            return network_reason(error)
+        return Reason.ERROR
 
     def _timeout(self, operation: str) -> DeviceTimeout:
         return DeviceTimeout(f"{operation}: no answer within {self._device.deadline_s:g} s", where=self._where())

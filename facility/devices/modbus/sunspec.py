@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from facility.errors import DeviceError
+from facility.errors import DeviceError, Reason
 
 MARKER = (0x5375, 0x6E53)  # "SunS"
 BASES = (40000, 50000, 0)  # zero-based, in the order that the specification prefers
@@ -24,7 +24,8 @@ async def find_model(read: Words, wanted: Sequence[int], where: str) -> int:
     """
     base = await _find_base(read)
     if base is None:
-        raise DeviceError("no SunSpec map found", where=where, hint="is SunSpec switched on, and is the unit id right?")
+        hint = "is SunSpec switched on, and is the unit id right?"
+        raise DeviceError("no SunSpec map found", where=where, hint=hint, reason=Reason.UNKNOWN_MODEL)
     address = base + len(MARKER)
     seen: list[int] = []
     while len(seen) < MAX_MODELS and (head := await read(address, 2)) is not None and head[0] != END:
@@ -35,7 +36,8 @@ async def find_model(read: Words, wanted: Sequence[int], where: str) -> int:
         address += length + 2
     names = ", ".join(str(model) for model in wanted)
     found = ", ".join(str(model) for model in seen) or "none"
-    raise DeviceError(f"no SunSpec model {names}; the device has {found}", where=where, hint="is the profile right?")
+    said = f"no SunSpec model {names}; the device has {found}"
+    raise DeviceError(said, where=where, hint="is the profile right?", reason=Reason.UNKNOWN_MODEL)
 
 
 async def _find_base(read: Words) -> int | None:

@@ -12,7 +12,7 @@ from facility.devices.redfish.resources import Json, limits_at, number_at
 from facility.devices.redfish.session import RedfishSession
 from facility.devices.redfish.walk import Walk, together
 from facility.devices.redfish.write import Writer
-from facility.errors import ConfigError, DeviceError, ReleaseUnknown
+from facility.errors import ConfigError, DeviceError, Reason, ReleaseUnknown
 from facility.profile import Profile, ProfilePoint
 from facility.site import Device
 
@@ -65,6 +65,7 @@ class RedfishDevice(ProfileDevice):
             f"unknown model: it has nothing of what the profile {self._profile.name!r} reads",
             where=self._session.where,
             hint="choose another profile",
+            reason=Reason.UNKNOWN_MODEL,
         )
 
     def _narrow(self, point: ProfilePoint, body: Json) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from facility.devices.redfish.resources import Json, messages_of
-from facility.errors import ConfigError, DeviceError
+from facility.errors import ConfigError, DeviceError, Reason, network_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +78,22 @@ def failure(name: str, where: str, error: Exception) -> DeviceError:
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             hint = "name the device's certificate, or its issuer's, as http.ca_file"
-            return DeviceError(f"bad certificate: {cause.verify_message}", where=where, hint=hint)
+            said = f"bad certificate: {cause.verify_message}"
+            return DeviceError(said, where=where, hint=hint, reason=Reason.CERTIFICATE)
         if isinstance(cause, ssl.SSLError):
             hint = "does the port speak TLS?"
-            return DeviceError(f"{name}: TLS failed, {cause.reason or cause}", where=where, hint=hint)
+            said = f"{name}: TLS failed, {cause.reason or cause}"
+            return DeviceError(said, where=where, hint=hint, reason=Reason.WRONG_DEVICE)
         if isinstance(cause, ConnectionRefusedError):
             hint = "is it on, and are host and port right?"
-            return DeviceError(f"{name}: connection refused", where=where, hint=hint)
+            return DeviceError(f"{name}: connection refused", where=where, hint=hint, reason=Reason.REFUSED)
         if isinstance(cause, socket.gaierror):
-            return DeviceError(f"{name}: no address for this host, {cause.strerror}", where=where)
-    return DeviceError(f"{name}: the connection failed, {error or type(error).__name__}", where=where)
+            said = f"{name}: no address for this host, {cause.strerror}"
+            return DeviceError(said, where=where, reason=Reason.UNREACHABLE)
+    reasons = {network_reason(cause) for cause in _causes(error) if isinstance(cause, OSError)}
+    reason = Reason.UNREACHABLE if Reason.UNREACHABLE in reasons else Reason.ERROR
+    said = f"{name}: the connection failed, {error or type(error).__name__}"
+    return DeviceError(said, where=where, reason=reason)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -12,7 +12,7 @@ import httpx
 
 from facility.devices.redfish.http import Answer, failure, is_sendable, parse, retry_after_s, tls
 from facility.devices.redfish.resources import Json, link, message_ids
-from facility.errors import DeviceError, DeviceTimeout
+from facility.errors import DeviceError, DeviceTimeout, Reason
 from facility.site import Device, Http, resolve_path, resolve_secret
 
 ROOT = "/redfish/v1/"
@@ -89,7 +89,9 @@ class RedfishSession:
     def refused(self, request: str, answer: Answer) -> DeviceError:
         """An answer that cannot be used, as an error."""
         hint = "the user lacks the privilege" if answer.status == 403 else ""
-        return DeviceError(f"{request}: the service answers {answer.said}", where=self.where, hint=hint)
+        reason = Reason.CREDENTIALS if answer.status == 403 else Reason.ERROR
+        said = f"{request}: the service answers {answer.said}"
+        return DeviceError(said, where=self.where, hint=hint, reason=reason)
 
     async def _request(
         self, method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None
@@ -119,7 +121,8 @@ class RedfishSession:
         root = await self._send("GET", ROOT, None, {})
         if not _is_root(root.body) and root.status != 401:
             hint = "is it another service, or the other scheme?"
-            raise DeviceError(f"not a Redfish service: {ROOT} answers {root.status}", where=self.where, hint=hint)
+            said = f"not a Redfish service: {ROOT} answers {root.status}"
+            raise DeviceError(said, where=self.where, hint=hint, reason=Reason.WRONG_DEVICE)
         if self._bearer:
             return {"Authorization": f"Bearer {self._bearer}"}
         if not self._http.user:
@@ -138,7 +141,8 @@ class RedfishSession:
 
     def _wrong_credentials(self, answer: Answer) -> DeviceError:
         hint = "check the token" if self._bearer else "check user and password"
-        error = DeviceError(f"wrong credential: the service answers {answer.said}", where=self.where, hint=hint)
+        said = f"wrong credential: the service answers {answer.said}"
+        error = DeviceError(said, where=self.where, hint=hint, reason=Reason.CREDENTIALS)
         self._refused = (asyncio.get_running_loop().time(), error)
         self._credentials = None
         return error
@@ -148,7 +152,7 @@ class RedfishSession:
             return
         at, error = self._refused
         if asyncio.get_running_loop().time() - at < LOGIN_PAUSE_S:
-            raise DeviceError(error.what, where=error.where, hint=error.hint)
+            raise DeviceError(error.what, where=error.where, hint=error.hint, reason=error.reason)
         self._refused = None
 
     async def _send(self, method: str, path: str, body: Json, headers: Mapping[str, str]) -> Answer:
@@ -167,7 +171,8 @@ class RedfishSession:
             return
         if self._quiet_until > _until.get():
             said = f"busy: the service asks to be left alone for another {wait_s:.1f} s (503)"
-            raise DeviceError(said, where=self.where, hint="a longer deadline_s would wait for it")
+            hint = "a longer deadline_s would wait for it"
+            raise DeviceError(said, where=self.where, hint=hint, reason=Reason.BUSY)
         await asyncio.sleep(wait_s)
 
     async def _once(self, method: str, path: str, body: Json, headers: Mapping[str, str]) -> Answer:

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from facility.devices.snmp.udp_port import is_refused
+from facility.devices.snmp.udp_port import Port, knock
 from facility.devices.snmp.value import NO_VALUE
-from facility.errors import ConfigError, DeviceError, DeviceTimeout
+from facility.errors import ConfigError, DeviceError, DeviceTimeout, Reason, network_reason
 from facility.site import SnmpAuth, resolve_secret
 
 with warnings.catch_warnings():
@@ -40,6 +40,7 @@ HINTS = {
     "UnsupportedSecurityLevel": "the agent does not let this user use authPriv",
     "UnknownContextName": "the agent has no such context",
 }
+NOT_CREDENTIALS = ("UnknownContextName",)  # of these
 AUTH = {
     "SHA": hlapi.USM_AUTH_HMAC96_SHA,
     "SHA256": hlapi.USM_AUTH_HMAC192_SHA256,
@@ -96,6 +97,7 @@ class SnmpAgent:
         self._target: Any = None
         self._batch = BATCH
         self._has_answered = False
+        self._port_says = Port.SILENT  # to the last request, where that was the first contact
         self._pause_s = pause_s
 
     async def get(self, oids: Sequence[str]) -> list[Any]:
@@ -157,36 +159,42 @@ class SnmpAgent:
             raise self._timeout(operation) from error
         except (OSError, PySnmpError) as error:
             self._start_over()
-            raise DeviceError(f"{operation} failed: {error}", where=self.where, hint="is the host right?") from error
+            reason = network_reason(error) if isinstance(error, OSError) else Reason.UNREACHABLE
+            said = f"{operation} failed: {error}"
+            raise DeviceError(said, where=self.where, hint="is the host right?", reason=reason) from error
         if failure:
             self._start_over()
             raise self._failure(failure, operation)
         return int(status), list(answer)
 
     async def _listened_to(self, request: Awaitable[Any], operation: str) -> Any:
-        """The answer to ``request``; at first contact a closed port ends the wait at once."""
+        """The answer to ``request``; at first contact we knock at its port: a closed one ends the wait."""
+        self._port_says = Port.SILENT
         if self._has_answered:
             return await request
         call = asyncio.ensure_future(request)
-        closed = asyncio.create_task(is_refused(self._host, self._port))
+        knocking = asyncio.create_task(knock(self._host, self._port))
         try:
-            await asyncio.wait({call, closed}, return_when=asyncio.FIRST_COMPLETED)
-            if not call.done() and await closed:
+            await asyncio.wait({call, knocking}, return_when=asyncio.FIRST_COMPLETED)
+            self._port_says = Port.SILENT if call.done() else await knocking
+            if self._port_says is Port.CLOSED:
                 hint = "nothing listens on this port: is SNMP on, and is the port right?"
-                raise DeviceError(f"{operation}: refused", where=self.where, hint=hint)
+                raise DeviceError(f"{operation}: refused", where=self.where, hint=hint, reason=Reason.REFUSED)
             answer = await call
             self._has_answered = True
             return answer
         finally:
             call.cancel()
-            closed.cancel()
+            knocking.cancel()
 
     def _failure(self, failure: Any, operation: str) -> DeviceError:
         if isinstance(failure, errind.RequestTimedOut):
             return self._timeout(operation)
         default = "check user and keys" if self._settings.version == "3" else ""
-        hint = HINTS.get(type(failure).__name__, default)
-        return DeviceError(f"{operation}: {failure}", where=self.where, hint=hint)
+        name = type(failure).__name__
+        reason = Reason.CREDENTIALS if name in HINTS and name not in NOT_CREDENTIALS else Reason.ERROR
+        hint = HINTS.get(name, default)
+        return DeviceError(f"{operation}: {failure}", where=self.where, hint=hint, reason=reason)
 
     async def _reach(self) -> Any:
         if self._target is None:
@@ -216,8 +224,14 @@ class SnmpAgent:
                 shared.engine.close_dispatcher()
 
     def _timeout(self, operation: str) -> DeviceTimeout:
-        hint = "" if self._settings.version == "3" else "an agent does not answer a wrong community"
-        return DeviceTimeout(f"{operation}: no answer within {self._deadline_s:g} s", where=self.where, hint=hint)
+        """Silence; but an agent that speaks v3 tells anybody that it is there, and so what it did not answer to."""
+        said, hint, reason = f"{operation}: no answer within {self._deadline_s:g} s", "", Reason.TIMEOUT
+        if self._settings.version == "2c":
+            hint = "an agent does not answer a wrong community"
+        if self._port_says is Port.ANSWERS:
+            said, reason = f"{said}, though an agent is there", Reason.CREDENTIALS
+            hint = hint or "an agent may not answer a wrong privacy key"
+        return DeviceTimeout(said, where=self.where, hint=hint, reason=reason)
 
     async def close(self) -> None:
         """Leave the engine, and close it where nobody else uses it."""

@@ -13,7 +13,7 @@ from facility.devices.snmp.agent import SnmpAgent
 from facility.devices.snmp.expand import columns_of, instances_of, rows_of
 from facility.devices.snmp.value import NO_VALUE, like, number_of, text_of
 from facility.devices.snmp.walk import Walker
-from facility.errors import DeviceError
+from facility.errors import DeviceError, Reason
 from facility.profile import Profile, ProfilePoint
 from facility.site import Device, SnmpAuth
 
@@ -69,6 +69,7 @@ class SnmpDevice(ProfileDevice):
             f"unknown model: none of the points of profile {self._profile.name!r} is there",
             where=self._agent.where,
             hint=f"the agent says of itself {said!r}, {object_id}; find its profile with `eco site discover`",
+            reason=Reason.UNKNOWN_MODEL,
         )
 
     async def _write_raw(self, point: ProfilePoint, raw: float) -> None:
