@@ -140,8 +140,11 @@ class KeplerCollector(Collector):
 
 
 def _node_watts(nodes: Iterable[Node]) -> dict[tuple[str, ...], float]:
-    zones = (("package", lambda node: node.package_w), ("dram", lambda node: node.dram_w))
-    return {(zone, node.name): watts(node) for node in nodes for zone, watts in zones}
+    return {
+        (zone, node.name): power_w
+        for node in nodes
+        for zone, power_w in (("package", node.package_w), ("dram", node.dram_w))
+    }
 
 
 def _pod_watts(nodes: Iterable[Node]) -> dict[tuple[str, ...], float]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers.processes import answers_tcp, free_port, running
+from tests.peers.processes import free_port, running
 from tests.peers.require import require_program
 
 USER, PASSWORD = "reader", "prom-secret-7"
@@ -45,5 +45,6 @@ def prometheus(
             f"tls_server_config: {{cert_file: {cert}, key_file: {key}}}\nbasic_auth_users: {{{USER}: '{HASH}'}}\n"
         )
         options.append(f"--web.config.file={folder / 'web.yml'}")
-    with running([program, *options], folder / "prometheus.log", lambda: answers_tcp(port)) as process:
+    log = folder / "prometheus.log"
+    with running([program, *options], log, lambda: "ready to receive web requests" in log.read_text()) as process:
         yield Prometheus(port, process.pid)

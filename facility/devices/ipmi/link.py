@@ -231,6 +231,7 @@ async def _hello(bmc: Bmc) -> None:
                 heard.result()
             finally:
                 transport.close()
+                heard.cancel()  # what comes too late is not waited for
     except TimeoutError as error:
         raise DeviceTimeout(
             f"no answer within {bmc.deadline_s:g} s", where=bmc.where, hint="is it on, and is IPMI over LAN enabled?"
