@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from facility.records import JOB_GPU_CAP_W, JOB_RUN_FLAG, Actuator, Command, Point, State, Verdict, VerdictKind
+from facility.records import JOB_GPU_CAP_W, JOB_RUN_FLAG, Actuator, Command, Point, Quality, State, Verdict, VerdictKind
 from facility.site import Window
 
 
@@ -149,6 +149,9 @@ class Checks:
         reading = state.points.get(command.point)
         if reading is None:
             return _rejected(command, "stale", "the point was never read")
+        actuator = self.owner(command.point)
+        if actuator is not None and actuator.points[command.point].may_be_unset and reading.value is None:
+            reading = replace(reading, value=math.inf, quality=Quality.GOOD)  # no limit is in force: its age counts
         if not reading.is_usable(self._limits.max_age_s):
             age = f"{reading.age_s:.0f} s old, quality {reading.quality.value}"
             return _rejected(

@@ -107,6 +107,7 @@ class ProfilePoint(StrictModel):
     null_lifts: bool = False  # redfish: null lifts the limit
     object: str = ""  # bacnet: type and instance, "analog-output,1"
     query: str = ""  # prometheus: PromQL
+    time_query: str = ""  # prometheus: PromQL of the time (s since 1970) at which each series of ``query`` was measured
     file: str = ""  # hwmon: "CHIP/power1_input", or "CHIP/power:pin" for the one with that label; CHIP may have "*"
     sensor: str = ""  # ipmi: name in the sensor data repository, or "dcmi:limit"... (facility.devices.ipmi.points)
     optional: bool = False  # not every model has it: where the device says so there is no reading, instead of a bad one
@@ -190,6 +191,7 @@ class ProfilePoint(StrictModel):
             max_step=self.max_step,
             rollover=None if self.rollover is None else self.rollover * self.scale,
             max_rate_per_s=self.max_rate_per_s,
+            may_be_unset=self.null_lifts or self.sensor == "dcmi:limit",
         )
 
 
@@ -293,6 +295,8 @@ def _check_address(point: ProfilePoint, protocol: str) -> None:
         raise ValueError(f"point {point.name!r}: redfish, and no other, has a 'pointer' that begins with '/'")
     if protocol != "redfish" and (point.only or point.words or point.null_lifts):
         raise ValueError(f"point {point.name!r}: 'only', 'words' and 'null_lifts' belong to redfish")
+    if protocol != "prometheus" and point.time_query:
+        raise ValueError(f"point {point.name!r}: 'time_query' belongs to prometheus")
 
 
 def _check_release(release: Release, points: Iterable[ProfilePoint]) -> None:

@@ -54,6 +54,7 @@ class Point:
     max_step: float | None = None  # largest change one write may make, in the point's unit
     rollover: float | None = None  # a counter: where it begins again at 0, in the point's unit
     max_rate_per_s: float | None = None  # a counter: the fastest that it can rise, in the point's unit per second
+    may_be_unset: bool = False  # a limit: that it has no value says that none is in force
 
     def __post_init__(self) -> None:
         if "/" not in self.name:

@@ -130,7 +130,8 @@ class KeplerCollector(Collector):
         build = GaugeMetricFamily("kepler_build_info", "Build information", labels=("version",))
         build.add_metric(("v0.11.2-emulated",), 1.0)
         yield build
-        yield _joules("kepler_node_cpu_joules", ("zone", "node_name"), self._nodes.count(at, _node_watts(nodes)))
+        node_labels = ("zone", "path", "node_name")
+        yield _joules("kepler_node_cpu_joules", node_labels, self._nodes.count(at, _node_watts(nodes)))
         labels = ("zone", "node_name", "pod_namespace", "pod_name", "pod_id", "state")
         yield _joules("kepler_pod_cpu_joules", labels, self._pods.count(at, _pod_watts(nodes)))
         platform = GaugeMetricFamily("kepler_platform_watts", "Power of the platform", labels=("source", "node_name"))
@@ -141,9 +142,12 @@ class KeplerCollector(Collector):
 
 def _node_watts(nodes: Iterable[Node]) -> dict[tuple[str, ...], float]:
     return {
-        (zone, node.name): power_w
+        (zone, f"/sys/class/powercap/{path}", node.name): power_w
         for node in nodes
-        for zone, power_w in (("package", node.package_w), ("dram", node.dram_w))
+        for zone, path, power_w in (
+            ("package", "intel-rapl:0", node.package_w),
+            ("dram", "intel-rapl:0:0", node.dram_w),
+        )
     }
 
 

@@ -14,7 +14,7 @@ from facility.site import Device
 def open_device(device: Device, clock: Clock, *, port: int | None = None, host: str | None = None) -> Actuator:
     """The device as configured; ``port`` and ``host`` override the site file. Nothing is sent before the first read.
 
-    A protocol's library is imported with the first device that speaks it. Raises ConfigError; NVML DeviceError.
+    A protocol's library is imported with the first device that speaks it. Raises ConfigError.
     """
     changes = {key: value for key, value in (("port", port), ("host", host)) if value is not None}
     device = device.model_copy(update=changes)
@@ -57,4 +57,8 @@ def open_device(device: Device, clock: Clock, *, port: int | None = None, host: 
         case "nvml":
             from facility.devices.nvml import NvmlDevice
 
-            return NvmlDevice(device.name, clock)
+            return NvmlDevice(device.name, clock, device.deadline_s)
+        case "stalls":
+            from facility.devices.stalls import StallDevice
+
+            return StallDevice(device, clock)

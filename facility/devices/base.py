@@ -80,8 +80,13 @@ class ProfileDevice(abc.ABC):
 
     @property
     def is_discovering(self) -> bool:
-        """Whether the device has yet to be asked which points it has: the first reads may take longer."""
-        return bool(self._templates or self._profile.described) and self._expanded_at is None
+        """Whether the device has begun to say which points it has, and has not ended: the next read goes on with it."""
+        return self._expanded_at is None and self._has_begun
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether an unfinished ``_expand`` has had answers, which the next one need not ask for again."""
+        return False
 
     async def _find_instances(self) -> None:
         """Look once an hour which instances there are: outlets, sensors and supplies come and go."""

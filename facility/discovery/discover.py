@@ -15,7 +15,7 @@ from typing import Any
 from facility.errors import ConfigError, DeviceError, EcoError
 from facility.profile import Profile, load_profile, shipped_profiles
 from facility.records import Quality, Reading
-from facility.site import SnmpAuth
+from facility.site import Login, SnmpAuth
 
 PAUSE_S = 0.05  # at most 20 requests a second
 READ_S = 120.0  # for the one reading of a proposed profile; a large table over a slow card takes its time
@@ -31,6 +31,7 @@ class Target:
     host: str
     snmp: SnmpAuth | None = None  # None: SNMP is left out
     ports: Mapping[str, int] = field(default_factory=dict)  # by protocol, where not the usual one
+    ipmi: Login | None = None  # None: a BMC is only asked what it is
     unit_id: int = 1  # modbus
     deadline_s: float = 3.0  # for each request
     pause_s: float = PAUSE_S
@@ -48,7 +49,7 @@ class Target:
         return self.ports.get(protocol, USUAL_PORTS[protocol])
 
 
-USUAL_PORTS = {"snmp": 161, "modbus": 502, "redfish": 443}
+USUAL_PORTS = {"snmp": 161, "modbus": 502, "redfish": 443, "bacnet": 47808, "ipmi": 623}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,15 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """A profile made of what the device says of itself, for a person to complete: read only until then."""
+
+    name: str
+    toml: str
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What one protocol found: a device and the profiles that may explain it, best first, or why there is none."""
 
@@ -77,6 +87,7 @@ class Finding:
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the proposed [[device]], beside host, port, profile
     error: str = ""
     hint: str = ""
+    draft: Draft | None = None  # where the device describes itself, and no profile explains it
 
     @property
     def best(self) -> Match | None:
@@ -106,7 +117,25 @@ async def _redfish(target: Target) -> Finding:
     return await probe(target)
 
 
-PROBES: dict[str, Probe] = {"snmp": _snmp, "modbus": _modbus, "redfish": _redfish}
+async def _bacnet(target: Target) -> Finding:
+    from facility.discovery.bacnet import probe
+
+    return await probe(target)
+
+
+async def _ipmi(target: Target) -> Finding:
+    from facility.discovery.ipmi import probe
+
+    return await probe(target)
+
+
+PROBES: dict[str, Probe] = {
+    "snmp": _snmp,
+    "modbus": _modbus,
+    "redfish": _redfish,
+    "bacnet": _bacnet,
+    "ipmi": _ipmi,
+}
 
 
 async def discover(target: Target, protocols: Sequence[str] | None = None) -> list[Finding]:
@@ -143,14 +172,17 @@ async def tried(profile: str, rank: float, read: Callable[[], Awaitable[list[Rea
 
 def snippet(target: Target, finding: Finding) -> str:
     """The proposed [[device]] table, to be pasted into the site file."""
-    match = finding.best
-    if match is None:
+    if finding.best is not None:
+        name = profile = finding.best.profile
+    elif finding.draft is not None:
+        name, profile = finding.draft.name, f"{finding.draft.name}.toml"
+    else:
         return ""
     lines = [
         "[[device]]",
-        f'name = "{match.profile}-1"  # give it the name of the equipment',
+        f'name = "{name}-1"  # give it the name of the equipment',
         f'protocol = "{finding.protocol}"',
-        f'profile = "{match.profile}"',
+        f'profile = "{profile}"',
         f'host = "{target.host}"',
         f"port = {finding.port}",
         "poll_s = 60.0",

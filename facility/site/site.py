@@ -96,7 +96,7 @@ class Device(StrictModel):
     """One device: how to reach it and which profile explains it. ``name`` is the equipment part of its points."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9./-]*$")
-    protocol: Literal["modbus", "snmp", "ipmi", "redfish", "bacnet", "prometheus", "hwmon", "nvml", "replay"]
+    protocol: Literal["modbus", "snmp", "ipmi", "redfish", "bacnet", "prometheus", "hwmon", "nvml", "stalls", "replay"]
     profile: str = ""  # name of a file in facility/profiles, or a path to one
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
@@ -108,6 +108,8 @@ class Device(StrictModel):
     http: Http | None = None  # redfish and prometheus
     bacnet: Bacnet | None = None
     root: str = "/sys/class/hwmon"  # hwmon: folder of the chips
+    cgroup_root: str = ""  # stalls: folder of cgroup v2; empty: where the system has it mounted
+    stall_source: Literal["psi", "ebpf"] = "psi"  # stalls: how the node's are measured
     recording: str = ""  # replay: folder or Parquet file
 
     @model_validator(mode="after")
@@ -128,6 +130,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "prometheus": ("port", "profile", "http"),
     "hwmon": ("profile",),
     "nvml": (),
+    "stalls": (),
     "replay": ("recording",),
 }
 _ARTICLE: Mapping[str, str] = {

@@ -18,6 +18,7 @@ need libmodbus5 library libmodbus.so.5
 need openipmi has ipmi_sim
 need libopenipmi-dev test -e /usr/include/OpenIPMI/mcserv.h
 need ipmitool has ipmitool
+need bpftrace has bpftrace
 need chromium has chromium
 need "gcc libc6-dev" has cc
 if [ -z "$missing" ]; then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -88,11 +89,11 @@ def values(readings: list[Reading]) -> dict[str, float | None]:
 
 
 @contextmanager
-def process(folder: Path, port: int) -> Iterator[None]:
+def process(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """The emulated node over TLS in a process of its own; killed (-9) at the end."""
     command = [sys.executable, "-m", "tests.peers.redfish", str(folder), str(port)]
-    with running(command, folder / "redfish.log", lambda: answers_tcp(port)):
-        yield
+    with running(command, folder / "redfish.log", lambda: answers_tcp(port)) as running_process:
+        yield running_process
 
 
 async def _serve(folder: Path, port: int) -> None:

@@ -47,7 +47,7 @@ class BacnetDevice(ProfileDevice):
             raise ConfigError("a bacnet device needs a table 'bacnet' with its instance", where=device.name)
         self._device = device
         self._settings: Bacnet = device.bacnet
-        self._objects = {point.name: _object(point) for point in profile.point}
+        self._objects = {point.name: object_of(point) for point in profile.point}
         self._turn_lock = asyncio.Lock()
         self._local: tuple[str, int] | None = None
         self._client: Client | None = None
@@ -271,7 +271,7 @@ class BacnetDevice(ProfileDevice):
             await leave(local, id(self))
 
 
-def _object(point: ProfilePoint) -> ObjectId:
+def object_of(point: ProfilePoint) -> ObjectId:
     """Type and instance of a point's object, "analog-value,3"; the type is a name of the standard or a number."""
     kind, _, number_ = point.object.partition(",")
     try:

@@ -131,10 +131,15 @@ class Station:
                     break
         return answers
 
-    async def _single(self, target: ObjectId, name: Property) -> Tags | Denied:
+    async def read_one(self, target: ObjectId, name: Property, index: int | None = None) -> Tags | Denied:
+        """One property, or an element of it (from 1; 0 is their number)."""
+        return await self._single(target, name, index)
+
+    async def _single(self, target: ObjectId, name: Property, index: int | None = None) -> Tags | Denied:
         request = ReadPropertyRequest(
             objectIdentifier=ObjectIdentifier(target),
             propertyIdentifier=PropertyIdentifier(int(name)),
+            propertyArrayIndex=index,
             destination=self.address,
         )
         try:

@@ -16,6 +16,7 @@ from facility.records import Quality
 Tags = Sequence[Tag]
 SLOTS = 16
 NULL, BOOLEAN, UNSIGNED, INTEGER, REAL, DOUBLE, BIT_STRING, ENUMERATED, OBJECT_IDENTIFIER = 0, 1, 2, 3, 4, 5, 8, 9, 12
+CHARACTER_STRING = 7
 _WHOLE = {UNSIGNED: Unsigned, INTEGER: Integer, ENUMERATED: Enumerated}
 _INSTANCE_BITS = 22
 
@@ -24,12 +25,16 @@ class Property(IntEnum):
     """Property identifiers that are read here (ASHRAE 135, clause 21)."""
 
     MAX_APDU_LENGTH_ACCEPTED = 62
+    MODEL_NAME = 70
     OBJECT_IDENTIFIER = 75
+    OBJECT_LIST = 76
+    OBJECT_NAME = 77
     PRESENT_VALUE = 85
     PRIORITY_ARRAY = 87
     RELIABILITY = 103
     UNITS = 117
     STATUS_FLAGS = 111
+    VENDOR_NAME = 121
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,24 @@ def assess(value: Tags, status: Tags) -> tuple[float | None, Quality]:
     if said.fault:
         return None, Quality.BAD
     return raw, Quality.UNCERTAIN if said.overridden or said.out_of_service else Quality.GOOD
+
+
+def text(tags: Tags) -> str:
+    """A character string in UTF-8; empty where there is none, or in another character set."""
+    if len(tags) != 1 or tags[0].tag_class != TagClass.application or tags[0].tag_number != CHARACTER_STRING:
+        return ""
+    data = bytes(tags[0].tag_data)
+    return data[1:].decode("utf-8", "replace").strip(" \0") if data[:1] == b"\0" else ""
+
+
+def identifiers(tags: Tags) -> list[tuple[int, int]]:
+    """Type and instance of each object identifier."""
+    words = [
+        int.from_bytes(bytes(tag.tag_data), "big")
+        for tag in tags
+        if tag.tag_class == TagClass.application and tag.tag_number == OBJECT_IDENTIFIER and len(tag.tag_data) == 4
+    ]
+    return [(word >> _INSTANCE_BITS, word & ((1 << _INSTANCE_BITS) - 1)) for word in words]
 
 
 def instance(tags: Tags) -> int | None:

@@ -72,6 +72,10 @@ class IpmiDevice(ProfileDevice):
             sensors = await self._sensors.get()
         return [point for template in templates for point in instances(template, sensors)]
 
+    @property
+    def _has_begun(self) -> bool:
+        return self._link.sessions > 0
+
     async def _sensor(self, point: ProfilePoint, address: Named) -> Raw:
         try:
             sensor = address.find(await self._sensors.get())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Mapping
@@ -49,8 +50,8 @@ class PrometheusApi:
 
     def __init__(self, name: str, host: str, port: int, http: Http, deadline_s: float) -> None:
         """Nothing is sent before the first query; raises ConfigError for a secret or CA file that is not there."""
-        self._name = name
-        self._where = f"{http.scheme}://{host}:{port}"
+        self._name, self._deadline_s = name, deadline_s
+        self._where = f"{http.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         headers, auth = {}, None
         if http.token is not None:
             headers["Authorization"] = f"Bearer {resolve_secret(http.token)}"
@@ -67,10 +68,12 @@ class PrometheusApi:
         data = await self._get("/api/v1/query", {"query": promql})
         kind, result = data.get("resultType"), data.get("result")
         if kind == "scalar":
-            return [_sample({}, result)]
+            scalar = _sample({}, result)
+            return [] if scalar is None else [scalar]
         if kind != "vector" or not isinstance(result, list):
             raise QueryError(f"answers a {kind}, a vector is needed", where=promql, hint="take a range away")
-        return [_sample(one.get("metric"), one.get("value")) for one in result if isinstance(one, dict)]
+        found = (_sample(one.get("metric"), one.get("value")) for one in result if isinstance(one, dict))
+        return [sample for sample in found if sample is not None]  # a native histogram is no number
 
     async def history(self, promql: str, start: datetime, end: datetime, step_s: float) -> list[Series]:
         """What ``promql`` was from ``start`` to ``end``, every ``step_s``; raises as ``query`` does."""
@@ -87,24 +90,29 @@ class PrometheusApi:
 
     async def _get(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
         try:
-            answer = await self._client.get(path, params=parameters)
-        except httpx.TimeoutException as error:
-            raise DeviceTimeout("no answer in time", where=self._where) from error
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(self._deadline_s):  # of the whole answer; httpx times each piece of it
+                answer = await self._client.get(path, params=parameters)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise DeviceTimeout(f"no answer within {self._deadline_s:g} s", where=self._where) from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise failure(self._name, self._where, error) from error
         body = parse(answer.content)
-        if not isinstance(body, dict) or "status" not in body:
+        if not isinstance(body, dict) or "status" not in body or answer.status_code in (401, 403):
             raise self._refusal(answer.status_code)
         if body["status"] != "success":
             said = f"{body.get('errorType')}: {body.get('error')}"
             if answer.status_code in QUERY_ERRORS:
                 raise QueryError(said, where=parameters["query"], hint="see the query in the profile")
             raise DeviceError(said, where=self._where, reason=Reason.BUSY if answer.status_code == 503 else None)
-        for warning in {str(text) for text in body.get("warnings") or ()} - self._said:
-            self._said.add(warning)
-            log.warning("%s: %s", self._name, warning)
+        self._note(body.get("warnings"))
         data = body.get("data")
         return data if isinstance(data, dict) else {}
+
+    def _note(self, warnings: object) -> None:
+        """Say once what the server warns of: a part of the data that it could not reach, for one."""
+        for warning in {str(text) for text in warnings if text} - self._said if isinstance(warnings, list) else ():
+            self._said.add(warning)
+            log.warning("%s: %s", self._name, warning)
 
     def _refusal(self, status: int) -> DeviceError:
         """An answer that is none of Prometheus' own: a proxy before it, or another service."""
@@ -126,7 +134,8 @@ def number(text: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _moment(seconds: object) -> datetime | None:
+def moment(seconds: object) -> datetime | None:
+    """A time in seconds since 1970; None where it is none."""
     known = number(seconds)
     try:
         return None if known is None else datetime.fromtimestamp(known, UTC)
@@ -142,14 +151,15 @@ def _labels(metric: object) -> dict[str, str]:
     return {str(key): str(value) for key, value in metric.items()} if isinstance(metric, dict) else {}
 
 
-def _sample(metric: object, found: object) -> Sample:
+def _sample(metric: object, found: object) -> Sample | None:
     seconds, text = _pair(found)
-    at = _moment(seconds)
-    return Sample(_labels(metric), at or datetime.fromtimestamp(0, UTC), number(text) if at is not None else None)
+    at = moment(seconds)
+    return None if at is None else Sample(_labels(metric), at, number(text))
 
 
 def _series(one: Mapping[str, Any]) -> Series:
-    pairs = [_pair(found) for found in one.get("values") or ()]
+    values = one.get("values")
+    pairs = [_pair(found) for found in values] if isinstance(values, list) else []
     known = [(number(seconds), number(text)) for seconds, text in pairs]
     rows = [(at, math.nan if value is None else value) for at, value in known if at is not None]
     return Series(_labels(one.get("metric")), np.array([at for at, _ in rows]), np.array([value for _, value in rows]))

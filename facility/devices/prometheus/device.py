@@ -2,7 +2,8 @@
 
 ``{hostname}/gpu-{gpu}/power_w`` is filled with the labels of each series, whatever their case; a series that lacks one
 of them is no point: a name is never made up. A query that is a plain selector is asked for its samples' own time too,
-for Prometheus repeats a sample for five minutes after it was scraped.
+for Prometheus repeats a sample for five minutes after it was scraped. A rate goes on for as long as its window after
+the last sample, and knows nothing of its time: ``time_query`` tells it, and a series of which it knows none is gone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from facility.clock import Clock
 from facility.devices.base import Absent, ProfileDevice
-from facility.devices.prometheus.api import PrometheusApi, QueryError, Sample
+from facility.devices.prometheus.api import PrometheusApi, QueryError, Sample, moment
 from facility.errors import ConfigError, DeviceError
 from facility.profile import Profile, ProfilePoint
 from facility.records import Quality, Reading
@@ -95,13 +96,14 @@ class PrometheusDevice(ProfileDevice):
     async def _ask(self, point: ProfilePoint) -> list[Sample] | QueryError:
         try:
             samples = await self._api.query(point.query)
-            times = await self._api.query(f"timestamp({point.query})") if "(" not in point.query else []
+            asks_time = point.time_query or ("" if "(" in point.query else f"timestamp({point.query})")
+            times = await self._api.query(asks_time) if asks_time else []
         except QueryError as error:
             if self._refused.get(point.query) != str(error):
                 self._refused[point.query] = str(error)
                 log.warning("%s/%s: %s", self.name, point.name, error)
             return error
-        return _with_times(samples, times)
+        return _with_times(samples, times, is_needed=bool(point.time_query))
 
     def _merge(self, answers: dict[str, Answer], point: ProfilePoint, sample: Sample) -> None:
         filled = _filled(point, sample.labels)
@@ -136,14 +138,14 @@ class PrometheusDevice(ProfileDevice):
         await self._api.close()
 
 
-def _with_times(samples: Sequence[Sample], times: Sequence[Sample]) -> list[Sample]:
-    """Samples with the time at which they were scraped, where that is known."""
-    scraped = {_key(one.labels): one.value for one in times}
+def _with_times(samples: Sequence[Sample], times: Sequence[Sample], *, is_needed: bool) -> list[Sample]:
+    """Samples with the time at which they were scraped; one that has none is left out where it ``is_needed``."""
+    scraped = {_key(one.labels): moment(one.value) for one in times}
     found = []
     for sample in samples:
-        seconds = scraped.get(_key(sample.labels))
-        at = sample.at if seconds is None else min(sample.at, sample.at.fromtimestamp(seconds, sample.at.tzinfo))
-        found.append(Sample(sample.labels, at, sample.value))
+        at = scraped.get(_key(sample.labels))
+        if at is not None or not is_needed:
+            found.append(Sample(sample.labels, min(sample.at, at or sample.at), sample.value))
     return found
 
 

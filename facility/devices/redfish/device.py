@@ -40,6 +40,10 @@ class RedfishDevice(ProfileDevice):
         self._walk = None
         return found
 
+    @property
+    def _has_begun(self) -> bool:
+        return self._walk is not None and bool(self._walk.answers)
+
     async def _read_raw(self, wanted: Sequence[ProfilePoint]) -> list[float | Absent | None]:
         paths = list(dict.fromkeys(point.resource for point in wanted))
         async with self._session.operation("read"):

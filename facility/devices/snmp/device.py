@@ -61,6 +61,10 @@ class SnmpDevice(ProfileDevice):
             raise await self._unknown_model()
         return found
 
+    @property
+    def _has_begun(self) -> bool:
+        return self._walker.has_begun
+
     async def _unknown_model(self) -> DeviceError:
         """The agent answers and has none of the profile's points."""
         descr, object_id = await self._agent.get([SYS_DESCR, SYS_OBJECT_ID])

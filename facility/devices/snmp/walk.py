@@ -32,6 +32,11 @@ class Walker:
         self._columns: dict[str, _Column] = {}
         self._step = FIRST_STEP
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was read that is still to be made use of."""
+        return any(column.rows or column.is_complete for column in self._columns.values())
+
     async def column(self, prefix: str) -> dict[str, Any]:
         """Every value below ``prefix``, by the rest of its OID. Raises DeviceError, DeviceTimeout."""
         column = self._columns.setdefault(prefix, _Column(cursor=prefix))

@@ -1,0 +1,5 @@
+"""NVML: the GPUs of this machine."""
+
+from facility.devices.nvml.device import NvmlDevice
+
+__all__ = ["NvmlDevice"]
