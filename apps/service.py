@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -144,12 +144,24 @@ class Service:
             log.warning("cannot tell what an earlier run left: %s", error)
         if not guard.left_over:
             return
-        taken = self._config.mode is Mode.ACTIVE
-        points = sorted(guard.left_over)
-        errors = [] if taken else await guard.hand_back()
-        log.warning("left commanded by an earlier run, %s: %s", "taken over" if taken else "given back", points)
-        payload = {"points": points, "errors": errors}
-        kind = "taken_over" if taken else "given_back"
+        if self._config.mode is Mode.ACTIVE:
+            await self._audit("taken_over", guard.left_over)
+        else:
+            await self._give_back_left_over()
+
+    async def _give_back_left_over(self) -> None:
+        """Where nothing will be decided nothing stays commanded: a device that did not answer is asked again."""
+        guard = self._parts.loop.guard
+        left = guard.left_over
+        if not left:
+            return
+        self._control_problems = await guard.hand_back()
+        if given := left - guard.left_over:
+            await self._audit("given_back", given)
+
+    async def _audit(self, kind: str, points: Iterable[str]) -> None:
+        payload = {"points": sorted(points), "errors": self._control_problems}
+        log.warning("left commanded by an earlier run, %s: %s", kind.replace("_", " "), payload["points"])
         await asyncio.to_thread(self.store.append_event, self._clock.now(), kind, "left_over", payload)
 
     async def _wind_down(self, tasks: list[asyncio.Task[Any]]) -> None:
@@ -230,6 +242,7 @@ class Service:
     async def _beat_once(self) -> None:
         """Hold what was decided; in heat and outside the hours for it the building's own control takes over at once."""
         if self._config.mode is not Mode.ACTIVE:
+            await self._give_back_left_over()
             return
         loop, now = self._parts.loop, self._clock.now()
         state = State(now, loop.collector.snapshot(now))

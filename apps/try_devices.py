@@ -10,7 +10,7 @@ from typing import Any
 
 from facility.clock import WallClock
 from facility.devices import open_device
-from facility.errors import DeviceTimeout, EcoError, Reason
+from facility.errors import DeviceError, DeviceTimeout, EcoError, Reason
 from facility.records import Actuator, Quality, Reading
 from facility.site import Device
 
@@ -68,6 +68,9 @@ async def _try(settings: Device, device: Actuator | Tried, within_s: float) -> T
     began = loop.time()
     try:
         readings = await _read(device, began + within_s - GOODBYE_S)
+        if not readings:
+            said = "it answers, and has nothing of what its profile reads"
+            raise DeviceError(said, where=settings.name, reason=Reason.UNKNOWN_MODEL)
     except Exception as error:
         return _failed(settings, error, loop.time() - began)
     finally:
@@ -78,7 +81,7 @@ async def _try(settings: Device, device: Actuator | Tried, within_s: float) -> T
 async def _read(device: Actuator, until: float) -> list[Reading]:
     """One reading, all done at ``until`` (loop time); where there was no answer and time is left, it is tried again.
 
-    While the device is still being asked which points it has, that is how the search goes on.
+    Once at least; and as long as a device goes on saying which points it has.
     """
     loop = asyncio.get_running_loop()
     silence: DeviceTimeout | None = None

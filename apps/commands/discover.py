@@ -13,8 +13,9 @@ from apps.commands.output import console, print_json
 from facility.discovery.discover import PAUSE_S, PROBES, Finding, Match, Target, snippet
 from facility.discovery.discover import discover as ask
 from facility.errors import ConfigError
-from facility.site import SnmpAuth
+from facility.site import Login, SnmpAuth
 
+LOGIN = "IPMI credentials (the environment variable that holds the password)"
 CREDENTIALS = "SNMP credentials (the environment variables that hold them)"
 
 
@@ -32,15 +33,18 @@ def discover(
     auth_protocol: Annotated[str, typer.Option(help="SHA, SHA256, SHA512", rich_help_panel=CREDENTIALS)] = "SHA256",
     priv_protocol: Annotated[str, typer.Option(help="AES, AES256", rich_help_panel=CREDENTIALS)] = "AES",
     context: Annotated[str, typer.Option(help="v3 context.", rich_help_panel=CREDENTIALS)] = "",
+    ipmi_user: Annotated[str, typer.Option(help="BMC user (a name).", rich_help_panel=LOGIN)] = "",
+    ipmi_password_env: Annotated[str, typer.Option(help="Its password.", rich_help_panel=LOGIN)] = "",
     deadline_s: Annotated[float, typer.Option(min=0.1, help="For each request.")] = 3.0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Ask HOST over SNMP, Modbus and Redfish what it is, and propose a [[device]] for the site file.
+    """Ask HOST over SNMP, Modbus, Redfish, BACnet and IPMI what it is, and propose a [[device]] for the site file.
 
-    Nothing is written, and at most 20 requests a second are sent. Exits with 1 where no profile explains the host.
+    Nothing is written, and at most 20 requests a second are sent. Exits with 1 where no profile explains the host,
+    and it does not describe itself.
     """
     auth = _credentials(community_env, snmp_user, auth_key_env, priv_key_env, auth_protocol, priv_protocol, context)
-    target = Target(host, auth, _ports(port or []), unit_id, deadline_s)
+    target = Target(host, auth, _ports(port or []), _login(ipmi_user, ipmi_password_env), unit_id, deadline_s)
     with console.status(f"asking {host}, at most {1 / PAUSE_S:.0f} requests a second"):
         findings = asyncio.run(ask(target, protocol))
     if json:
@@ -48,7 +52,7 @@ def discover(
     else:
         for finding in findings:
             _show(target, finding)
-    if not any(finding.best for finding in findings):
+    if not any(finding.best or finding.draft for finding in findings):
         raise typer.Exit(1)
 
 
@@ -70,6 +74,12 @@ def _credentials(
     return SnmpAuth.model_validate({"version": "3", **keys, **ways})
 
 
+def _login(user: str, password: str) -> Login | None:
+    if bool(user) != bool(password):
+        raise ConfigError("--ipmi-user and --ipmi-password-env go together", where="credentials")
+    return Login(user=user, password=f"env:{password}") if user else None
+
+
 def _ports(given: list[str]) -> dict[str, int]:
     ports = {}
     for text in given:
@@ -88,6 +98,7 @@ def _as_dict(target: Target, finding: Finding) -> dict[str, Any]:
         "profile": finding.best.profile if finding.best else "",
         "candidates": [_match(match) for match in finding.matches],
         "device": snippet(target, finding),
+        "draft": finding.draft.toml if finding.draft else "",
         "error": finding.error,
         "hint": finding.hint,
         "points": [
@@ -114,6 +125,9 @@ def _show(target: Target, finding: Finding) -> None:
         console.print(f"  {escape(finding.hint)}")
     if finding.best is not None:
         console.print(_table(finding.best))
+    if finding.draft is not None:
+        console.print(escape(finding.draft.toml), highlight=False)
+    if finding.best or finding.draft:
         console.print(escape(snippet(target, finding)), highlight=False)
 
 

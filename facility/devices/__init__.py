@@ -57,7 +57,7 @@ def open_device(device: Device, clock: Clock, *, port: int | None = None, host: 
         case "nvml":
             from facility.devices.nvml import NvmlDevice
 
-            return NvmlDevice(device.name, clock, device.deadline_s)
+            return NvmlDevice(device.name, clock, device.deadline_s, may_write=device.allow_gpu_writes)
         case "stalls":
             from facility.devices.stalls import StallDevice
 

@@ -88,9 +88,8 @@ async def _ask(station: Station, target: Target) -> tuple[int, dict[str, str], d
     async with asyncio.timeout(target.deadline_s):
         instance = await station.identify(UNCONFIGURED)
     if instance is None:
-        raise DeviceError(
-            "it does not say which device it is", where=f"bacnet {target.host}", hint="ask its maintainer"
-        )
+        hint = "it answers no Who-Is: read its instance at its panel, and give it as bacnet.instance"
+        raise DeviceError("it does not say which device it is", where=f"bacnet {target.host}", hint=hint)
     me = (DEVICE, instance)
     says = {"device instance": str(instance)}
     for label, name in {
@@ -131,7 +130,9 @@ async def _text(station: Station, target: Target, each: ObjectId, name: Property
     return "" if isinstance(answer, Denied) else text(answer)
 
 
-async def _one(station: Station, target: Target, each: ObjectId, name: Property, index: int | None = None) -> Tags | Denied:
+async def _one(
+    station: Station, target: Target, each: ObjectId, name: Property, index: int | None = None
+) -> Tags | Denied:
     """One request, with the pause before it that keeps the rate down."""
     await asyncio.sleep(target.pause_s)
     async with asyncio.timeout(target.deadline_s):

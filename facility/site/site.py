@@ -107,6 +107,7 @@ class Device(StrictModel):
     ipmi: Login | None = None
     http: Http | None = None  # redfish and prometheus
     bacnet: Bacnet | None = None
+    allow_gpu_writes: bool = False  # nvml: power limits and clocks may be set
     root: str = "/sys/class/hwmon"  # hwmon: folder of the chips
     cgroup_root: str = ""  # stalls: folder of cgroup v2; empty: where the system has it mounted
     stall_source: Literal["psi", "ebpf"] = "psi"  # stalls: how the node's are measured

@@ -12,7 +12,7 @@ from facility.discovery.discover import Finding, Target, discover, snippet
 from facility.profile import load_profile
 from facility.records import Quality
 from facility.site import Device
-from tests.apps.test_emulated_bacnet import served
+from tests.apps.test_emulated_bacnet import crah
 from tests.facility.ahu import by_name, device_at
 from tests.peers.bacnet import INSTANCE, bacnet_device
 from tests.peers.processes import free_port
@@ -24,7 +24,7 @@ async def found_at(port: int, deadline_s: float = 5.0) -> tuple[Target, Finding]
     return target, finding
 
 
-@pytest.mark.parametrize("options", ["", "shy no-rpm max-apdu=206"])
+@pytest.mark.parametrize("options", ["", "no-rpm max-apdu=206"])
 async def test_a_device_that_no_profile_explains_gives_a_draft_that_works(options: str, tmp_path: Path) -> None:
     with bacnet_device(tmp_path, *options.split()) as (port, _):
         target, finding = await found_at(port)
@@ -52,12 +52,18 @@ async def test_a_device_that_no_profile_explains_gives_a_draft_that_works(option
 
 
 async def test_a_device_that_a_shipped_profile_explains() -> None:
-    async with served() as emulated:
+    async with crah() as emulated:
         target, finding = await found_at(emulated.port)
     assert finding.best is not None
     assert (finding.best.profile, finding.draft) == ("emulated-crah-bacnet", None)
     (proposed,) = tomllib.loads(snippet(target, finding))["device"]
     assert Device.model_validate(proposed).profile == "emulated-crah-bacnet"
+
+
+async def test_a_device_that_hides_its_instance_is_said_so(tmp_path: Path) -> None:
+    with bacnet_device(tmp_path, "shy") as (port, _):
+        _, finding = await found_at(port)
+    assert "does not say which device it is" in finding.error
 
 
 async def test_silence_is_said_so() -> None:

@@ -6,7 +6,6 @@ import json
 import socket
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from facility.site import Device
 from tests.peers.require import require_program
 
 SOURCE = Path(__file__).parents[1] / "peers" / "nvml_stub.c"
@@ -28,7 +29,9 @@ from facility.records import Command, Mode, PointState, State
 from facility.site import Device
 CAP, CLOCK = "node-3/gpu-1/power_limit_w", "node-3/gpu-1/sm_clock_limit_mhz"
 said, clock = {}, WallClock()
-gpus = open_device(Device(name="node-3", protocol="nvml", deadline_s=float(os.environ.get("DEADLINE_S", "10"))), clock)
+deadline_s, may_write = float(os.environ.get("DEADLINE_S", "10")), "READ_ONLY" not in os.environ
+device = Device(name="node-3", protocol="nvml", deadline_s=deadline_s, allow_gpu_writes=may_write)
+gpus = open_device(device, clock)
 def cap(value, point=CAP):
     return Command(point, value, "W", "test")
 async def values(*names):
@@ -229,6 +232,25 @@ await attempt("release", gpus.release())
     assert "no permission to set limits: run the agent as root, or with CAP_SYS_ADMIN" in said["write"]
     assert said["verdict"][0::2] == ["rejected", "no_permission"]
     assert "NVML error 4" in said["release"]
+
+
+def test_nothing_is_set_unless_the_site_allows_it(library: Path) -> None:
+    assert not Device(name="node-3", protocol="nvml").allow_gpu_writes
+    body = """
+said["values"] = await values(CAP)
+said["verdict"] = verdict(300.0)
+point = gpus.points[CAP]
+said["point"] = [point.writable, point.min, point.max]
+await attempt("write", gpus.write(cap(300.0)))
+await attempt("named", gpus.release([CAP]))
+await gpus.release()
+"""
+    said = ask(library, body, READ_ONLY="1")
+    assert said["values"] == {"node-3/gpu-1/power_limit_w": 400.0}
+    assert said["verdict"][0::2] == ["rejected", "writes_off"]
+    assert said["point"] == [False, 200.0, 500.0]
+    assert "not written: setting limits is switched off: see allow_gpu_writes" in said["write"]
+    assert "node-3/gpu-1/power_limit_w: setting limits is switched off" in said["named"]
 
 
 def test_a_gpu_in_mig_mode_is_not_limited(library: Path) -> None:

@@ -18,7 +18,7 @@ from facility.devices.base import check_limits
 from facility.devices.blocking import Blocking
 from facility.devices.nvml.limits import Limit, limits_of
 from facility.devices.nvml.quantities import QUANTITIES, Quantity
-from facility.errors import DeviceError
+from facility.errors import DeviceError, Reason
 from facility.records import Command, Point, Quality, Reading, Verdict, VerdictKind
 
 log = logging.getLogger("eco.nvml")
@@ -32,6 +32,7 @@ START_ERRORS = {
 LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)  # this GPU is gone, others may do
 DRIVER_GONE = (pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
 MIG = ("mig_mode", "the GPU is in MIG mode: its limits would be those of every instance")
+WRITES_OFF = ("writes_off", "setting limits is switched off: see allow_gpu_writes in the site file")
 NO_PERMISSION = ("no_permission", "no permission to set limits: run the agent as root, or with CAP_SYS_ADMIN")
 XID_HINT = "see dmesg for Xid"
 
@@ -43,9 +44,10 @@ class NvmlDevice:
 
     restores = True  # a limit goes back to the value that stood before: an operator's own stays
 
-    def __init__(self, name: str, clock: Clock, deadline_s: float = 3.0) -> None:
-        """Sends nothing; the deadline is for one read or write, in wall seconds."""
+    def __init__(self, name: str, clock: Clock, deadline_s: float = 3.0, *, may_write: bool = False) -> None:
+        """Sends nothing; the deadline is for one read or write, in wall seconds. ``may_write``: limits may be set."""
         self.name = name
+        self._may_write = may_write
         self._clock = clock
         self._blocking = Blocking(name, deadline_s, "the driver may hang: see dmesg")
         self._gpus: dict[str, Any] = {}  # handles by equipment; none while NVML is not started
@@ -103,6 +105,8 @@ class NvmlDevice:
 
     def check(self, command: Command) -> Verdict:
         """What the GPU takes: within its own range, not while it is in MIG mode, not without permission."""
+        if not self._may_write and command.point in self._limits:
+            return Verdict(command, VerdictKind.REJECTED, None, *WRITES_OFF)
         verdict = check_limits(self._points, command)
         if verdict.kind is VerdictKind.REJECTED:
             return verdict
@@ -135,8 +139,13 @@ class NvmlDevice:
     async def release(self, points: Sequence[str] | None = None) -> None:
         """Put some or all limits back to the GPU's defaults: NVML keeps no former value.
 
-        A GPU that fails does not keep the others from theirs. Raises DeviceError with the first failure.
+        A GPU that fails does not keep the others from theirs. Raises DeviceError with the first failure, and where an
+        earlier run set limits that this one may not.
         """
+        if not self._may_write:
+            if points:
+                raise DeviceError(WRITES_OFF[1], where=points[0], reason=Reason.CONFIG)
+            return
         await self._blocking.run(lambda: self._guarded(lambda: self._lift(points)))
 
     def _lift(self, points: Sequence[str] | None) -> None:
@@ -181,7 +190,7 @@ class NvmlDevice:
         self._reads = {f"{at}/{one.name}": (one, gpu) for at, gpu in gpus.items() for one in QUANTITIES}
         self._limits = {f"{at}/{one.name}": one for at, gpu in gpus.items() for one in limits_of(gpu)}
         readable = (_point(name, one) for name, (one, _) in self._reads.items())
-        limits = (_point(name, one, _bounds(one)) for name, one in self._limits.items())
+        limits = (_point(name, one, _bounds(one), self._may_write) for name, one in self._limits.items())
         self._points = {point.name: point for point in (*readable, *limits)}
         self._gpus, self._may_set = gpus, True
 
@@ -209,10 +218,12 @@ def _gpu_of(point: str) -> str:
     return point.rpartition("/")[0]
 
 
-def _point(name: str, one: Quantity | Limit, bounds: tuple[float, float] | None = None) -> Point:
+def _point(
+    name: str, one: Quantity | Limit, bounds: tuple[float, float] | None = None, may_write: bool = False
+) -> Point:
     low, high = bounds or (None, None)
     about = (name, one.kind, one.unit, _gpu_of(name), one.description)
-    return Point(*about, writable=bounds is not None, min=low, max=high)
+    return Point(*about, writable=may_write and bounds is not None, min=low, max=high)
 
 
 def _handle(index: int) -> Any:
