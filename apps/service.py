@@ -9,10 +9,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from apps import left_over
 from apps.account import Summary, settle
 from apps.api import make_api
 from apps.assembly import Parts, assemble
@@ -145,24 +146,9 @@ class Service:
         if not guard.left_over:
             return
         if self._config.mode is Mode.ACTIVE:
-            await self._audit("taken_over", guard.left_over)
+            await left_over.take_over(guard, self.store, self._clock.now())
         else:
-            await self._give_back_left_over()
-
-    async def _give_back_left_over(self) -> None:
-        """Where nothing will be decided nothing stays commanded: a device that did not answer is asked again."""
-        guard = self._parts.loop.guard
-        left = guard.left_over
-        if not left:
-            return
-        self._control_problems = await guard.hand_back()
-        if given := left - guard.left_over:
-            await self._audit("given_back", given)
-
-    async def _audit(self, kind: str, points: Iterable[str]) -> None:
-        payload = {"points": sorted(points), "errors": self._control_problems}
-        log.warning("left commanded by an earlier run, %s: %s", kind.replace("_", " "), payload["points"])
-        await asyncio.to_thread(self.store.append_event, self._clock.now(), kind, "left_over", payload)
+            self._control_problems = await left_over.give_back(guard, self.store, self._clock.now())
 
     async def _wind_down(self, tasks: list[asyncio.Task[Any]]) -> None:
         loop = self._parts.loop
@@ -242,7 +228,8 @@ class Service:
     async def _beat_once(self) -> None:
         """Hold what was decided; in heat and outside the hours for it the building's own control takes over at once."""
         if self._config.mode is not Mode.ACTIVE:
-            await self._give_back_left_over()
+            guard = self._parts.loop.guard
+            self._control_problems = await left_over.give_back(guard, self.store, self._clock.now())
             return
         loop, now = self._parts.loop, self._clock.now()
         state = State(now, loop.collector.snapshot(now))

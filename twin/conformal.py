@@ -11,8 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from facility.records import FloatArray
 
-WINDOW = 576  # issues, two days at one each five minutes
-_RATE = 0.01  # step of the level at each miss; doubles a day's tail within hours
+WINDOW = 1152  # issues, four days at one each five minutes
+_RATE = 0.005  # step of the level at each miss; larger ones ran into the limits at an hour ahead
 _LEVELS = (0.005, 0.2)  # range of the miss rate of one side
 
 

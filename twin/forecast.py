@@ -18,9 +18,7 @@ HORIZON_H = 96.0
 STEP_S = 900.0
 
 
-def issue_forecasts(
-    signals: Signals, now: datetime, horizon_h: float = HORIZON_H, step_s: float = STEP_S
-) -> Forecasts:
+def issue_forecasts(signals: Signals, now: datetime, horizon_h: float = HORIZON_H, step_s: float = STEP_S) -> Forecasts:
     """Forecasts by quantity, issued at ``now``: carbon by daily profile, weather and price by 24 h persistence.
 
     Raises DataError with less than 24 h of known past of any of them.

@@ -76,7 +76,7 @@ def inlet_offsets(above_supply_k: FloatArray, air_ratio: FloatArray) -> FloatArr
     if np.isfinite(floor).sum() < 3:
         return np.zeros(count)
     trust = SENSOR_STD_K**2 / (SENSOR_STD_K**2 + _ZONE_STD_K**2)
-    return np.nan_to_num(trust * (floor - np.nanmedian(floor)))
+    return np.asarray(np.nan_to_num(trust * (floor - np.nanmedian(floor))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from facility.errors import DataError
 from facility.site import load_site
 from twin.calibrate import HORIZONS
 from twin.calibrate import calibrate as fit
+from twin.learned import ROUNDS
 from twin.model_card import kinds, model_card
 from twin.model_file import card_path, save_model
 from twin.telemetry.reading import read_telemetry
@@ -33,6 +34,7 @@ def calibrate(
     horizons: Annotated[str, typer.Option(help="Minutes ahead, separated by commas.")] = ",".join(map(str, HORIZONS)),
     site: Annotated[Path | None, typer.Option(help="Site file whose roles say what points are for.")] = None,
     events: Annotated[Path | None, typer.Option(help="What truly happened, to score the faults found.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Trees of each residual: fewer are faster.")] = ROUNDS,
     json: Annotated[bool, typer.Option("--json", help="Print the model card as JSON.")] = False,
 ) -> None:
     """Fit the twin to a building's telemetry, chronologically, and say what is wrong with the recording."""
@@ -45,7 +47,7 @@ def calibrate(
         status.update("looking for faults")
         found = survey(recording)
         status.update("fitting (a few minutes)")
-        calibration = fit(recording, until_us, parse_horizons(horizons), roles)
+        calibration = fit(recording, until_us, parse_horizons(horizons), roles, rounds)
     score = score_faults(found.faults, events, found.loggers, recording.points) if events else None
     card = model_card(calibration, recording, until_us, found)
     if score is not None:

@@ -76,6 +76,8 @@ def test_kill_9_of_the_service_loses_nothing_and_the_building_falls_back(tmp_pat
         assert _count(again, "readings") >= _count(kept, "readings") >= acknowledged["readings_acknowledged"]
         running.wait_for_decisions(4)
         wait_for(lambda: _is_remote(running), "control taken again")
+        events = [(row["kind"], row["subject"]) for row in running.get("/v1/query/events")]
+        assert ("taken_over", "left_over") in events
     assert json.loads((tmp_path / "written.json").read_text())["before"] == {}
 
 

@@ -47,8 +47,8 @@ async def test_a_device_that_no_profile_explains_gives_a_draft_that_works(option
     assert good["mode_code"] == 2.0
     assert good["input-7_count"] == 7.0
     (proposed,) = tomllib.loads(snippet(target, finding))["device"]
-    device = Device.model_validate(proposed)
-    assert (device.profile, device.bacnet and device.bacnet.instance) == ("peer.toml", INSTANCE)
+    settings = Device.model_validate(proposed)
+    assert (settings.profile, settings.bacnet and settings.bacnet.instance) == ("peer.toml", INSTANCE)
 
 
 async def test_a_device_that_a_shipped_profile_explains() -> None:

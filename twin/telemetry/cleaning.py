@@ -56,6 +56,7 @@ class CleanRows:
     ts_us: IntArray
     value: FloatArray
     verdict: IntArray
+    repeats_us: IntArray  # times of rows that a later arrival replaced
 
 
 def learn_habits(telemetry: Telemetry) -> dict[str, Habits]:
@@ -66,7 +67,9 @@ def learn_habits(telemetry: Telemetry) -> dict[str, Habits]:
 def clean(telemetry: Telemetry, habits: Mapping[str, Habits]) -> dict[str, CleanRows]:
     """Every point that has habits; a point that was not there when they were learned is left out."""
     points = telemetry.points
-    return {name: clean_rows(rows, points[name], habits[name]) for name, rows in telemetry.rows.items() if name in habits}
+    return {
+        name: clean_rows(rows, points[name], habits[name]) for name, rows in telemetry.rows.items() if name in habits
+    }
 
 
 def _habits(rows: Rows, point: Point) -> Habits:
@@ -146,7 +149,7 @@ def clean_rows(rows: Rows, point: Point, habits: Habits) -> CleanRows:
         held = _age_of_run(rows.ts_us[usable], value[usable]) > habits.stuck_us
         verdict[usable[held & (value[usable] != 0.0)]] = Verdict.STUCK
     kept = (verdict == Verdict.OK) | (verdict == Verdict.WRONG_UNIT)
-    return CleanRows(rows.ts_us, np.where(kept, value, np.nan), verdict)
+    return CleanRows(rows.ts_us, np.where(kept, value, np.nan), verdict, rows.repeats_us)
 
 
 def _lowest(point: Point) -> float:

@@ -1,8 +1,8 @@
 """Rows on a grid of whole minutes, in two views.
 
 `newest`: at minute k the last value measured at or before it: all that a forecast issued at k may use.
-`during`: at minute k the last value measured from k until just before k + 1: what minute k was like, which is the
-target of a forecast and what is given ahead for the points named by `--known`.
+`during`: at minute k the mean of the values measured from k until just before k + 1: what minute k was like, which is
+the target of a forecast and what is given ahead for the points named by `--known`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from facility.records import FloatArray
 from twin.telemetry.cleaning import CleanRows
-from twin.telemetry.reading import MINUTE_US, IntArray
+from twin.telemetry.reading import MINUTE_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,20 @@ class Clock:
 
 def newest(rows: CleanRows, clock: Clock, hold_minutes: int) -> FloatArray:
     """The newest usable value at or before each minute, at most ``hold_minutes`` old; NaN where there is none."""
-    return _spread(rows, -((clock.start_us - rows.ts_us) // MINUTE_US), clock, hold_minutes)
+    minute = -((clock.start_us - rows.ts_us) // MINUTE_US)
+    usable = np.isfinite(rows.value) & (minute >= 0) & (minute < clock.count)
+    grid = np.full(clock.count, np.nan)
+    grid[minute[usable]] = rows.value[usable]  # rows are in the order of time: the last one of a minute stays
+    return hold(grid, hold_minutes)
 
 
 def during(rows: CleanRows, clock: Clock, hold_minutes: int) -> FloatArray:
     """The value of each minute, or one at most ``hold_minutes`` older; NaN where there is none."""
-    return _spread(rows, (rows.ts_us - clock.start_us) // MINUTE_US, clock, hold_minutes)
+    minute = (rows.ts_us - clock.start_us) // MINUTE_US
+    usable = np.isfinite(rows.value) & (minute >= 0) & (minute < clock.count)
+    total = np.bincount(minute[usable], rows.value[usable], clock.count)
+    count = np.bincount(minute[usable], minlength=clock.count)
+    return hold(np.where(count > 0, total / np.maximum(count, 1), np.nan), hold_minutes)
 
 
 def hold(values: FloatArray, minutes: int) -> FloatArray:
@@ -50,10 +58,3 @@ def hold(values: FloatArray, minutes: int) -> FloatArray:
     last = np.maximum.accumulate(np.where(np.isfinite(values), index, -1))
     kept = (last >= 0) & (index - last <= minutes)
     return np.where(kept, values[np.maximum(last, 0)], np.nan)
-
-
-def _spread(rows: CleanRows, minute: IntArray, clock: Clock, hold_minutes: int) -> FloatArray:
-    grid = np.full(clock.count, np.nan)
-    usable = np.isfinite(rows.value) & (minute >= 0) & (minute < clock.count)
-    grid[minute[usable]] = rows.value[usable]  # rows are in the order of time: the last one of a minute stays
-    return hold(grid, hold_minutes)

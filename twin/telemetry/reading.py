@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +33,21 @@ class Rows:
     value: FloatArray
     good: BoolArray  # the source called the value good
     late: int = 0  # rows that arrived after younger ones
-    duplicates: int = 0  # rows that repeat the time of another; the last to arrive is kept
+    repeats_us: IntArray = field(
+        default_factory=lambda: np.zeros(0, dtype=np.int64)
+    )  # times of rows replaced by a later
+    # arrival of the same time
 
     def until(self, end_us: int) -> Rows:
         """The rows measured before ``end_us``."""
         count = int(np.searchsorted(self.ts_us, end_us, side="left"))
-        return replace(self, ts_us=self.ts_us[:count], value=self.value[:count], good=self.good[:count])
+        return replace(
+            self,
+            ts_us=self.ts_us[:count],
+            value=self.value[:count],
+            good=self.good[:count],
+            repeats_us=self.repeats_us[self.repeats_us < end_us],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,4 +141,4 @@ def _rows(table: pl.DataFrame) -> Rows:
     last = np.append(sorted_ts[1:] != sorted_ts[:-1], True)  # of equal times the last to arrive
     late = int((ts < np.maximum.accumulate(ts)).sum())
     kept = order[last]
-    return Rows(ts[kept], np.where(np.isfinite(value[kept]), value[kept], np.nan), good[kept], late, int((~last).sum()))
+    return Rows(ts[kept], np.where(np.isfinite(value[kept]), value[kept], np.nan), good[kept], late, sorted_ts[~last])

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from facility.errors import DataError
 from facility.records import FloatArray, Point
+from facility.site.site import Roles
 
 _NUMBER = re.compile(r"[-_ ]?\d+$")
 _UNIT_SUFFIX = re.compile(r"_(c|f|k|kw|w|mw|pct|pa|kpa|lps|kwh|wh|m3|rpm)$")
@@ -24,6 +25,7 @@ _FACTOR: dict[str, tuple[float, float]] = {  # unit -> factor, offset to kW, deg
     "f": (5.0 / 9.0, -160.0 / 9.0),
     "k": (1.0, -273.15),
 }
+_NO_POWER = ("setpoint", "status", "command", "counter", "energy")
 _COUNTER_KWH = {"wh": 1e-3, "kwh": 1.0, "mwh": 1e3}
 
 
@@ -69,9 +71,10 @@ def quantity_of(name: str) -> str:
 def infer_topology(points: Mapping[str, Point], recorded: Iterable[str]) -> Topology:
     """What each recorded point is for; raises DataError where facility or IT power is missing."""
     have = [points[name] for name in sorted(recorded)]
-    power = [point for point in have if point.kind == "power"]
-    facility = [point.name for point in power if class_of(point) == "main"]
-    it = [point.name for point in power if class_of(point) == "pdu"]
+    power = [point for point in have if _is_power(point)]
+    total = [point for point in power if quantity_of(point.name) == "power"]
+    facility = [point.name for point in total if point.equipment == "main"]
+    it = [point.name for point in total if point.equipment.startswith("pdu")]
     if not facility:
         raise DataError("no point measures the power of the facility", hint="expected main/power_kw of kind power")
     if not it:
@@ -88,7 +91,9 @@ def infer_topology(points: Mapping[str, Point], recorded: Iterable[str]) -> Topo
         drybulb=_weather(weather, "drybulb", "temperature"),
         rh=_weather(weather, "rh", "humidity"),
         wetbulb=_weather(weather, "wetbulb", ""),
-        inlets=tuple(p.name for p in have if class_of(p) == "zone" and quantity_of(p.name).startswith("inlet")),
+        inlets=tuple(
+            p.name for p in have if p.equipment.startswith("zone") and quantity_of(p.name).startswith("inlet")
+        ),
         setpoints=setpoints,
         statuses=statuses,
         counters=counters,
@@ -109,6 +114,10 @@ def zone_of(inlet: Point, it: Iterable[str]) -> str | None:
     return next((name for name in it if digits and name.split("/")[0].endswith(f"-{digits}")), None)
 
 
+def _is_power(point: Point) -> bool:
+    return point.kind == "power" or (point.unit.lower() in ("w", "kw", "mw") and point.kind not in _NO_POWER)
+
+
 def _of_kind(have: list[Point], *kinds: str) -> tuple[str, ...]:
     return tuple(point.name for point in have if point.kind in kinds)
 
@@ -123,3 +132,21 @@ def _weather(weather: Mapping[str, Point], quantity: str, kind: str) -> str | No
         return weather[quantity].name
     alike = [point.name for key, point in weather.items() if kind and point.kind == kind and key != "wetbulb"]
     return alike[0] if len(alike) == 1 else None
+
+
+def with_roles(topology: Topology, roles: Roles, recorded: Iterable[str]) -> Topology:
+    """The topology with what a site file says outright; raises DataError where it names a point without rows."""
+    single = (roles.facility_power_w, roles.facility_energy_wh, roles.drybulb_c, roles.rh_pct)
+    have = set(recorded)
+    missing = [name for name in (*single, *roles.it_power_w, *roles.rack_inlet_c) if name and name not in have]
+    if missing:
+        raise DataError(f"no rows of {', '.join(missing[:5])}", where="roles of the site", hint="name recorded points")
+    return replace(
+        topology,
+        facility=roles.facility_power_w or topology.facility,
+        it=roles.it_power_w or topology.it,
+        inlets=roles.rack_inlet_c or topology.inlets,
+        drybulb=roles.drybulb_c or topology.drybulb,
+        rh=roles.rh_pct or topology.rh,
+        energy=roles.facility_energy_wh or topology.energy,
+    )

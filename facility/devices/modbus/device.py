@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import socket
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,9 +17,10 @@ from pymodbus.pdu import ModbusPDU
 
 from facility.clock import Clock
 from facility.devices.base import ABSENT, Absent, ProfileDevice
+from facility.devices.modbus.reach import why_not
 from facility.devices.modbus.registers import BITS, Block, Cell, blocks_of, decode_block, encode
 from facility.devices.modbus.sunspec import find_model, scaled
-from facility.errors import DataError, DeviceError, DeviceTimeout, Reason, network_reason
+from facility.errors import DataError, DeviceError, DeviceTimeout, Reason
 from facility.profile import Profile, ProfilePoint
 from facility.site import Device
 
@@ -257,20 +257,9 @@ class ModbusDevice(ProfileDevice):
 
     async def _connect(self, client: AsyncModbusTcpClient) -> None:
         if not client.connected and not await client.connect():
+            reason = await why_not(self._device.host, self._device.port)
             hint = "is it on, and are host and port right?"
-            raise DeviceError("no connection", where=self._where(), hint=hint, reason=await self._why_not())
-
-    async def _why_not(self) -> Reason:
-        """Why there is no connection: pymodbus keeps that to itself, so that the system is asked once more."""
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(self._device.host, self._device.port, type=socket.SOCK_STREAM)
-            with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
-                probe.setblocking(False)
-                await loop.sock_connect(probe, found[0][4])
-        except OSError as error:
-            return network_reason(error)
-        return Reason.ERROR
+            raise DeviceError("no connection", where=self._where(), hint=hint, reason=reason)
 
     def _timeout(self, operation: str) -> DeviceTimeout:
         return DeviceTimeout(f"{operation}: no answer within {self._device.deadline_s:g} s", where=self._where())
