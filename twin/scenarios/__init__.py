@@ -1,0 +1,1 @@
+"""What-if questions on the twin."""
