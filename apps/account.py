@@ -134,8 +134,18 @@ def _counter(store: Store, run: str, point: str, start: datetime, end: datetime)
     times = np.array([(stamp - start).total_seconds() for stamp in table["ts"].to_pylist() if stamp is not None])
     known = np.isfinite(values)
     times, values = times[known], values[known]
+    times, values = _without_dips(times, values)
     steps = np.clip(np.diff(values), 0.0, None)
     return Counter(times, np.concatenate([[0.0], np.cumsum(steps)]) if values.size else values)
+
+
+def _without_dips(times: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Without single samples that fall and are made good by the next: no meter counts back, a bad answer does."""
+    if values.size < 3:
+        return times, values
+    is_dip = np.zeros(values.size, dtype=bool)
+    is_dip[1:-1] = (values[1:-1] < values[:-2]) & (values[2:] >= values[:-2])
+    return times[~is_dip], values[~is_dip]
 
 
 def _carbon_kg(slices_kwh: FloatArray, signals: Signals, start: datetime, span: Span) -> float | None:

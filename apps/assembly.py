@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,6 +37,7 @@ TICKS_MISSED = 2.5  # setpoints that were not decided anew for so many ticks are
 SILENCE_S = 5.0  # to a device's time-out
 POLL_S = 0.25  # between two polls of a device
 BEAT_S = 0.5  # between two heartbeats
+FRESH_S = 1.0  # until a reading is stale
 
 
 @dataclass(slots=True)
@@ -56,14 +58,18 @@ class Parts:
         """Seconds of the clock between two heartbeats."""
         return max(self.site.control.heartbeat_s, BEAT_S * self.speed)
 
+    @property
+    def timeout_min(self) -> float:
+        """Minutes of the clock after which a device that hears nothing goes back to its own control."""
+        return max(self.site.control.fallback_timeout_min, SILENCE_S * self.speed / 60.0)
+
     async def read_all(self) -> None:
         """Read every device once, each within its deadline."""
         await asyncio.gather(*(self.loop.collector.poll(one) for one in self.polled))
 
     def signs_of_life(self, count: int) -> dict[str, list[Command]]:
         """By device: what keeps it under remote control, which are enable, time-out, and a count that moves."""
-        timeout_min = max(self.site.control.fallback_timeout_min, SILENCE_S * self.speed / 60.0)
-        return {name: self._keep_alive(name, release, count, timeout_min) for name, release in self.releases.items()}
+        return {name: self._keep_alive(name, release, count) for name, release in self.releases.items()}
 
     def lost_control(self) -> list[str]:
         """Devices that are held and report themselves that nobody commands them, in words."""
@@ -84,11 +90,11 @@ class Parts:
             await self.loop.cluster.close()
         self.store.close()
 
-    def _keep_alive(self, name: str, release: Release, count: int, timeout_min: float) -> list[Command]:
+    def _keep_alive(self, name: str, release: Release, count: int) -> list[Command]:
         reason = "keeps remote control; the device reverts by itself when this stops"
         timeout_point = f"{name}/{release.timeout_point}"
         longest_min = next((device.points[timeout_point].max for device in self.devices if device.name == name), None)
-        commands = [Command(timeout_point, min(timeout_min, longest_min or timeout_min), "min", reason)]
+        commands = [Command(timeout_point, min(self.timeout_min, longest_min or self.timeout_min), "min", reason)]
         if release.release_point:
             commands += [
                 Command(f"{name}/{release.release_point}", 1.0 - release.release_value, "1", reason),
@@ -107,7 +113,7 @@ def assemble(
         hint = "add a [[device]] table for each, as in data/site.toml; `eco site check` tries them"
         raise ConfigError("no devices are configured: there is nothing to read", where=config.site, hint=hint)
     signals = signals_of(config.sources, site, config.start, year=config.start.year)
-    journal = Journal(state.journal, site.site.name)
+    journal = Journal(state.journal, identity(site))
     devices = open_devices(site, state, clock)
     cluster = _cluster(site, state)
     guarded: tuple[Actuator, ...] = devices if cluster is None else (*devices, cluster)
@@ -123,8 +129,8 @@ def assemble(
         collector=collector,
         cluster=cluster,
         signals=signals,
-        policy=JointPolicy(jobs, plant, site.roles, site.control.max_age_s),
-        guard=Guard(guarded, _limits(site), journal, config.mode),
+        policy=JointPolicy(jobs, plant, site.roles, max(site.control.max_age_s, FRESH_S * config.speed)),
+        guard=Guard(guarded, _limits(site, config.speed), journal, config.mode),
         store=store,
         mode=config.mode,
     )
@@ -140,12 +146,21 @@ def _newest(store: Store, now: datetime) -> list[Reading]:
     ]
 
 
+def identity(site: Site) -> str:
+    """A site by its name and by what its devices are: a copy of the file with other addresses is another site."""
+    addresses = "\n".join(f"{one.name} {one.protocol} {one.host} {one.port} {one.unit_id}" for one in site.device)
+    kind = "emulated" if site.site.emulated else "real"
+    return f"{site.site.name} ({kind}, {hashlib.sha256(addresses.encode()).hexdigest()[:12]})"
+
+
 def _refuse_unsafe(config: RunConfig, site: Site) -> None:
     """Only an emulated site is commanded, and none whose rack inlets are not watched."""
     if config.mode is not Mode.ACTIVE:
         return
     if not site.site.emulated:
         raise ConfigError("mode active is for an emulated site", where=config.site, hint="run it in shadow")
+    if any(device.allow_gpu_writes for device in site.device):
+        raise ConfigError("an emulated site must not command the GPUs of this machine", where="allow_gpu_writes")
     if not site.roles.rack_inlet_c:
         raise ConfigError(
             "mode active needs rack inlet temperatures to watch",
@@ -154,9 +169,9 @@ def _refuse_unsafe(config: RunConfig, site: Site) -> None:
         )
 
 
-def _limits(site: Site) -> GuardLimits:
+def _limits(site: Site, speed: float) -> GuardLimits:
     return GuardLimits(
-        max_age_s=site.control.max_age_s,
+        max_age_s=max(site.control.max_age_s, FRESH_S * speed),
         watch=site.roles.rack_inlet_c,
         watch_max=site.control.inlet_limit_c,
         rate_s=site.control.tick_s,

@@ -47,6 +47,8 @@ class Service:
         self._control_problems: list[str] = []  # of the last heartbeat
         self._store_problem = ""
         self._heartbeats = 0
+        self._blind_since: datetime | None = None
+        self._failed_to_give_back: list[str] = []
 
     @property
     def store(self) -> Store:
@@ -136,7 +138,7 @@ class Service:
                 finally:
                     self._stop.set()
                     await self._wind_down([*tasks, stopped])
-        return _exit_code([*tasks, serving])
+        return 1 if self._failed_to_give_back else _exit_code([*tasks, serving])
 
     async def _at_start(self) -> None:
         """What an earlier run left commanded is taken over at the next decision, or given back where none will come."""
@@ -161,7 +163,10 @@ class Service:
         _, late = await asyncio.wait(tasks, timeout=WIND_DOWN_S)
         if late:
             log.warning("%d tasks were slow to end", len(late))
-        for error in await loop.guard.hand_back():
+        self._failed_to_give_back = await loop.guard.hand_back()
+        if self._failed_to_give_back:  # once more: the device may have been busy
+            self._failed_to_give_back = await loop.guard.hand_back()
+        for error in self._failed_to_give_back:
             log.error("hand-back failed: %s", error)
         await self._commit()
         if self._config.until is not None and self._clock.now() >= self._config.until:
@@ -233,14 +238,25 @@ class Service:
             return
         loop, now = self._parts.loop, self._clock.now()
         state = State(now, loop.collector.snapshot(now))
-        why = loop.guard.checks.heat(state) or loop.guard.checks.off_schedule(now)
+        why = loop.guard.checks.heat(state) or loop.guard.checks.off_schedule(now) or self._long_blindness(state)
         if why:
             errors = await loop.guard.hand_back()
             self._control_problems = [f"control is given back: {why}", *errors]
             return
-        errors = await loop.guard.beat(self._parts.signs_of_life(self._heartbeats + 1), state)
+        errors = await loop.guard.let_go(state)
+        errors += await loop.guard.beat(self._parts.signs_of_life(self._heartbeats + 1), state)
         self._heartbeats += not errors
         self._control_problems = [*errors, *self._parts.lost_control(), *loop.guard.departures(state)]
+
+    def _long_blindness(self, state: State) -> str:
+        """Why too little is seen, once that has lasted as long as a device waits for a heartbeat."""
+        why = self._parts.loop.guard.checks.blindness(state)
+        if not why:
+            self._blind_since = None
+            return ""
+        self._blind_since = self._blind_since or state.at
+        lasted_s = (state.at - self._blind_since).total_seconds()
+        return why if lasted_s > 60.0 * self._parts.timeout_min else ""
 
     async def _ticks(self) -> None:
         """Decide at every multiple of the tick; a tick that was overrun is skipped, never made up for."""

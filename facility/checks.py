@@ -49,7 +49,7 @@ class Checks:
     def __init__(self, actuators: Sequence[Actuator], limits: GuardLimits) -> None:
         self._actuators = tuple(actuators)
         self._limits = limits
-        self._is_hot = False
+        self._hot: set[str] = set()  # watched readings that were too hot and have not been seen calm since
         self._zone = ZoneInfo(limits.timezone)
         self._moved: dict[str, tuple[float, datetime]] = {}  # by point: the value before its last move, and when
 
@@ -78,8 +78,10 @@ class Checks:
         if command.value is None:
             return None  # giving back is always allowed
         if point.kind == "job":  # a job is in the state or unknown to its actuator: its point is not measured
-            return self._hot(command, state)
-        rules = (self._off_schedule, self._blind, self._hot, self._stale)
+            return (
+                None if self._lightens(command, state) else self._blind(command, state) or self._too_hot(command, state)
+            )
+        rules = (self._off_schedule, self._blind, self._too_hot, self._stale)
         return next((found for rule in rules if (found := rule(command, state)) is not None), None)
 
     def moved(self, point: str, state: State) -> None:
@@ -114,26 +116,33 @@ class Checks:
         return f"only {len(seen)} of {len(watch)} watched readings are good and fresh"
 
     def heat(self, state: State) -> str:
-        """Which watched reading is above its limit, in words; empty where none is, and all have calmed down."""
-        seen = {name: state.points[name] for name in self._limits.watch if name in state.points}
-        values = {name: seen[name].value for name in seen if seen[name].is_usable(self._limits.max_age_s)}
-        known = {name: value for name, value in values.items() if value is not None}
-        if not known:
-            return ""  # blindness speaks for itself
-        hottest = max(known, key=lambda name: known[name])
-        allowed = self._limits.watch_max - (self._limits.watch_calm if self._is_hot else 0.0)
-        self._is_hot = known[hottest] > allowed
-        if not self._is_hot:
+        """Which watched reading is above its limit, in words; empty where none is, and all that were have calmed down.
+
+        A sensor that was hot and is lost stays hot: silence is no sign of cool air. A high value counts also where
+        its quality is in doubt.
+        """
+        limit, calm = self._limits.watch_max, self._limits.watch_max - self._limits.watch_calm
+        for name in self._limits.watch:
+            reading = state.points.get(name)
+            if reading is None or reading.value is None or reading.age_s > self._limits.max_age_s:
+                continue
+            if reading.value > limit:
+                self._hot.add(name)
+            elif reading.value <= calm and reading.quality is Quality.GOOD:
+                self._hot.discard(name)
+        if not self._hot:
             return ""
-        return f"{hottest} is too hot: {known[hottest]:.1f}, the limit is {self._limits.watch_max:g}"
+        known = {name: state.points[name].value for name in sorted(self._hot) if name in state.points}
+        said = ", ".join(f"{name} {'unknown' if value is None else f'{value:.1f}'}" for name, value in known.items())
+        return f"too hot: {said}; the limit is {limit:g}"
 
     def _blind(self, command: Command, state: State) -> Verdict | None:
         why = self.blindness(state)
         return _rejected(command, "blind", why) if why else None
 
-    def _hot(self, command: Command, state: State) -> Verdict | None:
+    def _too_hot(self, command: Command, state: State) -> Verdict | None:
         why = self.heat(state)
-        return _rejected(command, "hot", why) if why and not self._lightens(command, state) else None
+        return _rejected(command, "hot", why) if why else None
 
     def _lightens(self, command: Command, state: State) -> bool:
         """Whether the command takes load away: a job is held, or its cap lowered. The plant is the building's now."""

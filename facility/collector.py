@@ -39,6 +39,7 @@ REPORT_S = 60.0  # between two readings of the collector's own health
 IN_FLIGHT = 256  # polls under way at a time: sockets and memory are bounded
 SLOW_IN_FLIGHT = 256  # the same for devices that failed last time or took long: they take no place from the others
 SLOW_S = 1.0
+SKEW_S = 60.0  # a device's clock may be so far ahead of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Collector:
                 reading.unit,
                 reading.measured_at,
                 max((at - reading.measured_at).total_seconds(), 0.0),
-                reading.quality,
+                _judged(reading, at),
             )
             for name, reading in self.latest.items()
         }
@@ -214,6 +215,12 @@ class Collector:
             self.latest.update((reading.point, reading) for reading in own)
             self._outbox.offer(own)
             await self._clock.sleep(REPORT_S)
+
+
+def _judged(reading: Reading, at: datetime) -> Quality:
+    """Of a reading from the future nobody knows how old it is."""
+    is_ahead = (reading.measured_at - at).total_seconds() > SKEW_S
+    return Quality.UNCERTAIN if is_ahead and reading.quality is Quality.GOOD else reading.quality
 
 
 def _note(device: str, health: Health, error: str) -> None:

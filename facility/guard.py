@@ -43,7 +43,8 @@ class Guard:
         self._mode = mode
         self._is_closed = False
         self._turns = {actuator.name: asyncio.Lock() for actuator in actuators}
-        self._decided_at: dict[str, datetime] = {}  # by actuator: when a setpoint of it was last written
+        self._decided_at: dict[str, datetime] = {}  # by point: when it was last written by a decision
+        self._known_since: dict[str, datetime] = {}  # by point that an earlier run left: when this one first saw it
         self._held: dict[str, tuple[float, datetime]] = {}  # by point: what was written, and when
 
     @property
@@ -62,7 +63,8 @@ class Guard:
     async def survey(self) -> list[str]:
         """Ask the devices that can tell what an earlier run left in command; returns the errors, in words.
 
-        The journal knows of most of it; a device's own priority array also knows where the journal was lost.
+        The journal knows of most of it; a device's own priority array also knows where the journal was lost. Only in
+        ACTIVE is what it holds taken for ours: another controller may write at the same priority.
         """
         askable = [actuator for actuator in self._actuators if hasattr(actuator, "left_over")]
         return [error for error in await asyncio.gather(*(self._ask(one) for one in askable)) if error]
@@ -73,7 +75,10 @@ class Guard:
                 found: Mapping[str, float] = await actuator.left_over()  # type: ignore[attr-defined]  # asked for above
         except Exception as error:
             return f"{actuator.name}: {str(error) or NO_ANSWER}"
-        for point in found:
+        strangers = sorted(set(found) - self.left_over)
+        if self._mode is not Mode.ACTIVE:
+            return f"{actuator.name}: somebody commands {', '.join(strangers)} at our priority" if strangers else ""
+        for point in strangers:
             self._journal.remember(point, None)
         return ""
 
@@ -118,14 +123,12 @@ class Guard:
     async def _write(self, verdict: Verdict, state: State) -> Written:
         command = replace(verdict.command, value=verdict.value)
         actuator = self._owner_of(command)
+        if command.value is None:
+            return await self._write_back(actuator, verdict)
         try:
             async with asyncio.timeout(self._limits.write_deadline_s), self._turns[actuator.name]:
                 self._refuse_if_closed(command)
                 self._remember(command.point, state)
-                if command.value is None:
-                    await actuator.release([command.point])
-                    self._journal.forget([command.point])
-                    return Written(verdict)
                 await actuator.write(command)
                 reading = await actuator.read_back(command)
             self._compare(command, reading)
@@ -137,9 +140,17 @@ class Guard:
             log.exception("%s: the write failed", command.point)
             return Written(verdict, error=repr(error))
         self.checks.moved(command.point, state)
-        self._decided_at[actuator.name] = state.at
+        self._decided_at[command.point] = state.at
         self._held[command.point] = (command.value, state.at)
         return Written(verdict, read_back=reading.value)
+
+    async def _write_back(self, actuator: Actuator, verdict: Verdict) -> Written:
+        """A device is given back whole: what else was written to it goes with the point that was named."""
+        if self._is_job(verdict.command.point):
+            await actuator.release([verdict.command.point])
+            return Written(verdict)
+        points = [point for point in self.left_over if point in actuator.points]
+        return Written(verdict, error=await self._give_back(actuator, points))
 
     def _remember(self, point: str, state: State) -> None:
         if not self._is_job(point):  # a job is not given back: it goes on as it is
@@ -188,12 +199,11 @@ class Guard:
         return [error for error in errors if error]
 
     async def _beat_one(self, device: str, signs: Sequence[Command], state: State) -> str:
-        decided_at = self._decided_at.get(device)
-        if decided_at is None:
+        points = self._written_of(device)
+        if not all(point in self._decided_at for point in points):
             return ""  # left by an earlier run: it is for the next decision to take it over
-        age_s = (state.at - decided_at).total_seconds()
-        if age_s > self._limits.hold_s:
-            return f"{device}: no heartbeat is sent, its setpoints were last decided {age_s:.0f} s ago"
+        if self._age_s(points, state) > self._limits.hold_s:
+            return ""  # ``let_go`` speaks of it
         for command in signs:
             actuator = self.owner(command.point)
             if actuator is None or not actuator.points[command.point].writable:
@@ -205,6 +215,32 @@ class Guard:
             except Exception as error:
                 return f"{command.point}: {str(error) or NO_ANSWER}"
         return ""
+
+    async def let_go(self, state: State) -> list[str]:
+        """Give back devices that hold a setpoint which was not decided anew for ``hold_s``; what was done, in words.
+
+        Of what an earlier run left, the time counts from when this one saw it first.
+        """
+        for point in self.left_over - set(self._decided_at):
+            self._known_since.setdefault(point, state.at)
+        said = []
+        for actuator in self._actuators:
+            points = self._written_of(actuator.name)
+            age_s = self._age_s(points, state)
+            if age_s > self._limits.hold_s:
+                error = await self._give_back(actuator, points)
+                said.append(f"{actuator.name} is given back, a setpoint was last decided {age_s:.0f} s ago")
+                said += [error] if error else []
+        return said
+
+    def _written_of(self, device: str) -> list[str]:
+        actuator = next((one for one in self._actuators if one.name == device), None)
+        return [] if actuator is None else sorted(point for point in self.left_over if point in actuator.points)
+
+    def _age_s(self, points: Sequence[str], state: State) -> float:
+        """How long ago the oldest of them was decided."""
+        times = [self._decided_at.get(point) or self._known_since.get(point, state.at) for point in points]
+        return max(((state.at - at).total_seconds() for at in times), default=0.0)
 
     def departures(self, state: State) -> list[str]:
         """Points that no longer report what was written, in words: a lost command, or somebody else's."""
@@ -233,38 +269,51 @@ class Guard:
         return errors + [error for error in await asyncio.gather(*tasks) if error]
 
     async def _give_back(self, actuator: Actuator, points: Sequence[str]) -> str:
+        """Release, and forget what was given back; returns what went wrong, in words."""
         if not points:
             return ""
         try:
             async with asyncio.timeout(self._limits.write_deadline_s), self._turns[actuator.name]:
-                await self._release(actuator, points)
+                kept = await self._release(actuator, points)
+            done = [point for point in points if point not in kept]
+            self._journal.forget(done)
         except Exception as error:
             return f"{actuator.name}: {str(error) or NO_ANSWER}"
-        self._journal.forget(points)
-        self._decided_at.pop(actuator.name, None)
-        for point in points:
-            self._held.pop(point, None)
-        return ""
+        for point in done:
+            for known in (self._decided_at, self._known_since, self._held):
+                known.pop(point, None)
+        return "; ".join(f"{point}: {why}" for point, why in kept.items())
 
-    async def _release(self, actuator: Actuator, points: Sequence[str]) -> None:
-        """Release what has no former value to go back to, where the family goes back to one; else release all."""
+    async def _release(self, actuator: Actuator, points: Sequence[str]) -> dict[str, str]:
+        """Release what has no former value to go back to, where the family goes back to one; else release all.
+
+        Returns the points that could not be given back, with the reason.
+        """
         is_restored = getattr(actuator, "restores", False)
         former = [point for point in points if is_restored and self._journal.before(point) is not None]
-        await self._restore(actuator, former)
         rest = [point for point in points if point not in former]
+        kept = await self._restore(actuator, former)
         try:
             if rest:
                 await actuator.release(rest)
         except ReleaseUnknown:
-            await self._restore(actuator, rest)
+            kept |= await self._restore(actuator, rest)
+        return kept
 
-    async def _restore(self, actuator: Actuator, points: Sequence[str]) -> None:
+    async def _restore(self, actuator: Actuator, points: Sequence[str]) -> dict[str, str]:
+        """Write what stood there before, or the nearest that the device takes, and read it back."""
+        kept: dict[str, str] = {}
         for point in points:
             before = self._journal.before(point)
             if before is None:
-                raise GuardError(
-                    "what stood there before is not known",
-                    where=point,
-                    hint="set it by hand to what the building wants",
-                )
-            await actuator.write(Command(point, before, actuator.points[point].unit, "what stood there before"))
+                kept[point] = "what stood there before is not known: set it by hand to what the building wants"
+                continue
+            wanted = Command(point, before, actuator.points[point].unit, "what stood there before")
+            allowed = actuator.check(wanted).value
+            command = replace(wanted, value=before if allowed is None else allowed)
+            try:
+                await actuator.write(command)
+                self._compare(command, await actuator.read_back(command))
+            except EcoError as error:
+                kept[point] = str(error)
+        return kept

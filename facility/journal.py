@@ -11,7 +11,10 @@ from facility.errors import GuardError
 
 
 class Journal:
-    """Points of one site that were written and not given back, each with the value that stood there before."""
+    """Points of one site that were written and not given back, each with the value that stood there before.
+
+    ``site`` names it with what its devices are: the same name at other addresses is another site.
+    """
 
     def __init__(self, path: Path, site: str) -> None:
         """Reads what an earlier run left; raises GuardError where the file is damaged or belongs to another site."""
@@ -31,14 +34,12 @@ class Journal:
     def remember(self, point: str, value: float | None) -> None:
         """Keep what stands at ``point`` now, unless an earlier value is kept already; returns when it is on disk."""
         if point not in self._before:
-            self._before[point] = value
-            self._save()
+            self._save({**self._before, point: value})
 
     def forget(self, points: Iterable[str]) -> None:
         """The points were given back."""
-        for point in points:
-            self._before.pop(point, None)
-        self._save()
+        gone = set(points)
+        self._save({point: value for point, value in self._before.items() if point not in gone})
 
     def _load(self) -> dict[str, float | None]:
         try:
@@ -61,10 +62,17 @@ class Journal:
             )
         return entries
 
-    def _save(self) -> None:
+    def _save(self, before: dict[str, float | None]) -> None:
+        """Adopted only when it is on disk: with a full disk nothing is written to a device either."""
         draft = self._path.with_suffix(".draft")
         with draft.open("w", encoding="utf-8") as file:
-            json.dump({"site": self._site, "before": self._before}, file)
+            json.dump({"site": self._site, "before": before}, file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name too
+        finally:
+            os.close(folder)
+        self._before = before

@@ -69,6 +69,7 @@ class Store:
 
         Raises StoreLocked where another process owns it, StoreError where it cannot be opened.
         """
+        _refuse_other_files(path)
         try:
             connection = duckdb.connect(str(path))
         except duckdb.Error as error:
@@ -201,6 +202,17 @@ _VERDICTS = pa.schema(
         "error": pa.string(),
     }
 )
+
+
+def _refuse_other_files(path: Path) -> None:
+    """DuckDB would open a CSV or Parquet file as a view in memory, and lose what is appended."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return  # there is none yet, or DuckDB says why it cannot be opened
+    if head and head[8:12] != b"DUCK":
+        raise StoreError("this file is no DuckDB database", where=str(path), hint="name another file for the store")
 
 
 @contextlib.contextmanager

@@ -12,9 +12,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from facility.records import FloatArray
-from twin.signals.series import Series
+from twin.signals.series import IRRADIANCE, Series
 
-CLOUD_COVER, IRRADIANCE = "cloud_cover_pct", "global_horizontal_w_m2"
 SOLAR_CONSTANT_W_M2 = 1361.0  # total solar irradiance, Kopp and Lean (2011)
 ALBEDO = 0.2  # grass and soil, the common default
 SYSTEM_LOSS = 0.14  # soiling, wiring, mismatch, ageing: default of NREL PVWatts version 5

@@ -105,3 +105,10 @@ def test_another_run_through_the_same_time_is_not_counted(store: Store, tmp_path
     assert settle(again, ROLES, _signals(), "again", START, END).pue == pytest.approx(1.5)
     assert settle(again, ROLES, _signals(), "again", START, END).facility_kwh == pytest.approx(60.0, rel=0.01)
     again.close()
+
+
+def test_one_bad_answer_of_a_meter_is_not_counted_as_its_whole_life(store: Store) -> None:
+    _count_all(store)
+    glitch = Reading("meter/energy_wh", 0.0, "Wh", START + timedelta(minutes=30, seconds=30), Quality.GOOD, "test")
+    store.append_readings([glitch])
+    assert settle(store, ROLES, _signals(), "run", START, END).facility_kwh == pytest.approx(30.0, rel=0.01)

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from apps.assembly import identity
 from apps.run_config import RunConfig
 from apps.service import Service
 from apps.state_dir import StateDir, write_json
 from facility.clock import WallClock
 from facility.records import Mode
+from facility.site import load_site
 from tests.apps.every_protocol import Dead, SiteFile
 from tests.facility.test_faults import Peer, modbus, shown
 from tests.peers.redfish import in_a_loop
@@ -32,8 +34,9 @@ def service_on(peer: Peer, tmp_path: Path) -> Service:
     site = SiteFile(tmp_path, ExitStack(), Dead(0, 0, 0, 0))
     site.add("crah-1", "modbus", profile=peer.settings.profile, port=peer.settings.port, deadline_s=2.0)
     state = StateDir(tmp_path / "state").create()
-    write_json(state.journal, {"site": "everything", "before": {POINT: 18.0}})
-    config = RunConfig(run="r", site=str(site.write()), mode=Mode.SHADOW, start=datetime(2024, 5, 1, tzinfo=UTC))
+    path = site.write()
+    write_json(state.journal, {"site": identity(load_site(path)), "before": {POINT: 18.0}})
+    config = RunConfig(run="r", site=str(path), mode=Mode.SHADOW, start=datetime(2024, 5, 1, tzinfo=UTC))
     return Service(config, state, WallClock())
 
 

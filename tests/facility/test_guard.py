@@ -164,8 +164,57 @@ def test_no_heartbeat_holds_setpoints_when_too_little_is_seen(guard: Guard, crah
 def test_no_heartbeat_holds_setpoints_that_nobody_decides_anew(guard: Guard, crah: MemoryActuator) -> None:
     asyncio.run(guard.apply([_want(19.0)], _state()))
     later = replace(_state(), at=NOW + timedelta(hours=1))
-    (error,) = asyncio.run(guard.beat({"crah-1": [_want(18.0)]}, later))
-    assert "last decided 3600 s ago" in error
+    assert asyncio.run(guard.beat({"crah-1": [_want(18.0)]}, later)) == []
+    assert len(crah.writes) == 1
+    (said,) = asyncio.run(guard.let_go(later))
+    assert said == "crah-1 is given back, a setpoint was last decided 3600 s ago"
+    assert (crah.released, guard.left_over) == ([SETPOINT], frozenset())
+
+
+def test_what_an_earlier_run_left_and_nobody_takes_over_is_given_back_in_time(
+    guard: Guard, crah: MemoryActuator, tmp_path: Path
+) -> None:
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    again = _guard(crah, tmp_path)
+    assert asyncio.run(again.let_go(_state())) == []
+    assert asyncio.run(again.let_go(replace(_state(), at=NOW + timedelta(hours=1)))) != []
+    assert crah.released == [SETPOINT]
+
+
+def test_with_a_full_disk_nothing_is_written(
+    guard: Guard, crah: MemoryActuator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("facility.journal.os.fsync", full)
+    for _ in range(2):
+        (done,) = asyncio.run(guard.apply([_want(19.0)], _state()))
+        assert "No space left" in done.error
+    assert crah.writes == []
+
+
+def test_giving_one_point_back_gives_its_device_back_whole(guard: Guard, crah: MemoryActuator) -> None:
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    asyncio.run(guard.apply([_want(None)], _state()))
+    assert (crah.released, guard.left_over) == ([SETPOINT], frozenset())
+
+
+def test_a_hot_sensor_that_is_lost_stays_hot(guard: Guard) -> None:
+    hot = replace(_state(), points={**_state().points, INLETS[1]: _point_state(40.0, quality=Quality.UNCERTAIN)})
+    assert guard.checks.check(_want(19.0), hot).rule == "hot"
+    lost = replace(_state(), points={**_state().points, INLETS[1]: _point_state(None)})
+    assert guard.checks.check(_want(19.0), lost).rule == "hot"
+    assert guard.checks.check(_want(19.0), _state()).kind is VerdictKind.ACCEPTED
+
+
+def test_a_former_value_that_is_not_taken_stays_in_the_journal(guard: Guard, crah: MemoryActuator) -> None:
+    crah.restores = True
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    crah.stubborn = True
+    (error,) = asyncio.run(guard.hand_back())
+    assert "wrote 18, the device reports 19" in error
+    assert guard.left_over == {SETPOINT}
 
 
 def test_heat_leaves_the_plant_to_the_building_and_starts_no_job(guard: Guard, crah: MemoryActuator) -> None:

@@ -321,3 +321,11 @@ def test_two_runs_through_the_same_time_are_told_apart(tmp_path: Path) -> None:
     assert store.query("series", point=METER, run="second")["value"].to_pylist() == [2.0]
     assert store.query("runs")["run"].to_pylist() == ["first", "second"]
     store.close()
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    other = tmp_path / "readings.csv"
+    other.write_text("ts,value\n2023-01-01,1\n")
+    with pytest.raises(StoreError, match="no DuckDB database"):
+        Store.open(other)
+    assert other.read_text().startswith("ts,value")

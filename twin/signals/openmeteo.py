@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,21 @@ from facility.errors import DataError
 from facility.records import FloatArray
 from twin.signals.grid import Rows, on_grid
 from twin.signals.record import DRYBULB_RANGE_C, RH_RANGE_PCT, WeatherRecord, make_record, require_range
-from twin.signals.series import DRYBULB, RH
+from twin.signals.series import CLOUD_COVER, DRYBULB, IRRADIANCE, RH, Series
 from twin.signals.table import Paths, as_paths, read_text
 
-FIELDS = {
+Field = tuple[str, str, tuple[float, float]]  # name, unit, what can be
+Fields = Mapping[str, Field]
+FIELDS: Fields = {
     DRYBULB: ("temperature_2m", "°C", DRYBULB_RANGE_C),
     RH: ("relative_humidity_2m", "%", RH_RANGE_PCT),
 }
-OLD_NAMES = {"relative_humidity_2m": "relativehumidity_2m"}  # the API's spelling before 2023
+SKY_FIELDS: Fields = {
+    IRRADIANCE: ("shortwave_radiation", "W/m²", (0.0, 1500.0)),
+    CLOUD_COVER: ("cloud_cover", "%", (0.0, 100.0)),
+}
+# The API's spelling before 2023
+OLD_NAMES = {"relative_humidity_2m": "relativehumidity_2m", "cloud_cover": "cloudcover"}
 SAME_PLACE_DEG = 0.5
 
 
@@ -36,6 +44,34 @@ def read_open_meteo(paths: Paths, *, zone: str = "", fill_gaps: bool = False) ->
     files = [_rows(path, document) for path, document in documents]
     grid = on_grid(files, "weather", zone, fill_gaps=fill_gaps)
     return make_record(grid, ", ".join(path.name for path, _ in documents), place, zone)
+
+
+def read_sky(paths: Paths, *, zone: str = "", fill_gaps: bool = False) -> Series | None:
+    """Global horizontal irradiance where every file has it, else cloud cover; None where the files have neither.
+
+    Irradiance is the mean of the hour before its stamp (Open-Meteo's definition), cloud cover is of the stamp.
+    """
+    documents = [(path, _document(path)) for path in as_paths(paths)]
+    for quantity, field in SKY_FIELDS.items():
+        names = {field[0], OLD_NAMES.get(field[0], field[0])}
+        if not all(names & set(document["hourly"]) for _, document in documents):
+            continue
+        files = [_rows(path, document, {quantity: field}) for path, document in documents]
+        grid = on_grid(files, quantity, zone, fill_gaps=fill_gaps)
+        is_mean = quantity == IRRADIANCE
+        return Series(
+            quantity=quantity,
+            unit=field[1],
+            zone=zone,
+            start=grid.start - timedelta(seconds=grid.step_s if is_mean else 0.0),
+            step_s=grid.step_s,
+            value=grid.values[quantity],
+            known_lag_s=0.0,
+            source=", ".join(path.name for path, _ in documents),
+            instant=not is_mean,
+            gaps=grid.gaps,
+        )
+    return None
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -75,12 +111,12 @@ def _place(documents: list[tuple[Path, dict[str, Any]]]) -> tuple[float, float, 
     return places[0]
 
 
-def _rows(path: Path, document: dict[str, Any]) -> Rows:
+def _rows(path: Path, document: dict[str, Any], fields: Fields = FIELDS) -> Rows:
     hourly, offset_s = document["hourly"], _offset_s(path, document)
     stamps = hourly.get("time")
     if not isinstance(stamps, list) or not stamps:
         raise DataError("no list 'hourly.time'", where=str(path), hint="download the file again")
-    values = {quantity: _values(path, document, quantity, stamps) for quantity in FIELDS}
+    values = {quantity: _values(path, document, fields[quantity], stamps) for quantity in fields}
     seconds = np.array([_utc_s(path, stamp, offset_s) for stamp in stamps], dtype=np.int64)
     return Rows(path, seconds, np.arange(len(seconds), dtype=np.int64), values)
 
@@ -109,8 +145,8 @@ def _offset_s(path: Path, document: dict[str, Any]) -> float:
     return float(offset)
 
 
-def _values(path: Path, document: dict[str, Any], quantity: str, stamps: list[Any]) -> FloatArray:
-    name, unit, limits = FIELDS[quantity]
+def _values(path: Path, document: dict[str, Any], field: Field, stamps: list[Any]) -> FloatArray:
+    name, unit, limits = field
     hourly, units = document["hourly"], document.get("hourly_units") or {}
     if name not in hourly and OLD_NAMES.get(name) in hourly:
         name = OLD_NAMES[name]

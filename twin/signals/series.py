@@ -18,6 +18,8 @@ DRYBULB = "drybulb_c"
 RH = "rh_pct"
 WETBULB = "wetbulb_c"
 PRICE = "price_usd_mwh"
+CLOUD_COVER = "cloud_cover_pct"
+IRRADIANCE = "global_horizontal_w_m2"
 
 DAY_AHEAD_PUBLIC_HOUR = 13  # local, on day D-1: the prices of local day D are out (SDAC and CAISO practice)
 

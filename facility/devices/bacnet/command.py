@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from facility.devices.bacnet.client import RefusedError
-from facility.devices.bacnet.station import Denied, ObjectId, Station
+from facility.devices.bacnet.station import UNKNOWN_OBJECT, UNKNOWN_PROPERTY, Denied, ObjectId, Station
 from facility.devices.bacnet.values import SLOTS, Property, like, nothing, number, same, slots
 
 Array = list[float | None]  # 16 slots, the highest priority first; None: empty, NaN: no number
@@ -59,11 +59,16 @@ async def not_taken(station: Station, target: ObjectId, raw: float, priority: in
 async def relinquish(station: Station, targets: Sequence[ObjectId], priority: int) -> Mapping[ObjectId, str]:
     """Empty our slot in every object that holds one; what went wrong where, in words.
 
-    An object without a priority array holds nothing of ours.
+    An object without a priority array holds nothing of ours; of one that cannot be read nobody knows.
     """
     mine = priority - 1
-    problems: dict[ObjectId, str] = {}
-    held = [target for target, array in (await arrays(station, targets)).items() if _is_held(array, mine)]
+    seen = await arrays(station, targets)
+    problems = {
+        target: f"its priority array cannot be read: {array.code}"
+        for target, array in seen.items()
+        if isinstance(array, Denied) and not has_none(array)
+    }
+    held = [target for target, array in seen.items() if _is_held(array, mine)]
     for target in held:
         try:
             await station.write(target, nothing(), priority)
@@ -75,6 +80,11 @@ async def relinquish(station: Station, targets: Sequence[ObjectId], priority: in
         if target not in problems and (isinstance(array, Denied) or array[mine] is not None):
             problems[target] = f"priority {priority} still holds a value"
     return problems
+
+
+def has_none(denied: Denied) -> bool:
+    """Whether the device says that the object, or its priority array, is not there."""
+    return denied.code in (UNKNOWN_OBJECT, UNKNOWN_PROPERTY)
 
 
 def _is_held(array: Array | Denied, mine: int) -> bool:
