@@ -141,7 +141,9 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 def test_it_says_where_it_listens_and_time_stands_until_the_clock_is_started(tmp_path: Path) -> None:
     with _emulator(tmp_path, running=False) as emulator:
         devices = {"crah-1", "crah-2", "chiller-1", "tower-1", "meter-main", "ups-1", "cluster"}
-        assert set(emulator.ports) == devices | {f"pdu-{i}" for i in range(1, 5)}
+        devices |= {f"pdu-{i}" for i in range(1, 5)} | {f"node-{i}" for i in range(1, 9)}
+        devices |= {"exporter/dcgm", "exporter/kepler"}
+        assert {name for name in emulator.ports if not name.startswith("ipmi/")} == devices
         assert min(emulator.ports.values()) >= 1024
         shown = [datetime.fromisoformat(emulator.api("GET", "/v1/cluster").json()["at"]) for _ in range(2)]
         assert shown == [START, START]
