@@ -46,7 +46,7 @@ class Commands(TyperGroup):
             return None
         found = getattr(importlib.import_module(f"apps.commands.{cmd_name}"), COMMANDS[cmd_name])
         if not isinstance(found, typer.Typer):
-            function, found = found, typer.Typer(pretty_exceptions_show_locals=False)
+            function, found = found, typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
             found.command(cmd_name)(function)
         command = typer.main.get_command(found)
         command.name = cmd_name

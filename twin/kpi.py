@@ -207,5 +207,5 @@ def _kpi(
     elif value is None:
         notes.append("nothing to divide by")
     if energy.span_h < YEAR_H:
-        notes.append(f"interim: {energy.span_h / 24.0:.4g} days, not a year")
+        notes.append(f"interim: {energy.span_h:.4g} h, not a year")
     return Kpi(name, value, unit, category, energy.coverage_pct, "; ".join(notes))

@@ -103,7 +103,7 @@ def tilted_w_m2(horizontal_w_m2: FloatArray, sky: Sun, tilt_deg: float, azimuth_
     beam = (horizontal_w_m2 - diffuse) / np.maximum(sky.cos_zenith, 0.05) * np.maximum(cos_incidence, 0.0)
     sky_part = diffuse * (1.0 + np.cos(tilt)) / 2.0
     ground = ALBEDO * horizontal_w_m2 * (1.0 - np.cos(tilt)) / 2.0
-    return np.where(sky.cos_zenith > 0.05, beam + sky_part + ground, sky_part + ground)
+    return np.asarray(np.where(sky.cos_zenith > 0.05, beam, 0.0) + sky_part + ground)
 
 
 def pv_power_w(kwp: float, plane_w_m2: FloatArray, drybulb_c: FloatArray) -> FloatArray:

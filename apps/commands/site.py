@@ -16,7 +16,7 @@ from apps.commands.output import console, print_json
 from apps.try_devices import WITHIN_S, Tried, try_all
 from facility.site import load_site
 
-app = typer.Typer(no_args_is_help=True, help="Work with site files.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Work with site files.")
 app.command()(discover)
 
 

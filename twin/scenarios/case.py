@@ -44,7 +44,9 @@ class Case(StrictModel):
     zone: Annotated[str, Field(description="grid and climate; empty for the site's")] = ""
     drybulb_offset_k: Annotated[float, Field(ge=-20, le=20, description="added to the outdoor dry bulb")] = 0.0
     dewpoint_offset_k: Annotated[float, Field(ge=-20, le=20, description="added to the outdoor dew point")] = 0.0
-    market_g_kwh: Annotated[MaybeFloat, Field(ge=0, le=2000, description="factor of the contracts, market-based")] = None
+    market_g_kwh: Annotated[MaybeFloat, Field(ge=0, le=2000, description="factor of the contracts, market-based")] = (
+        None
+    )
     # Energy on site
     battery_kw: Annotated[float, Field(ge=0, description="power of the battery, each way")] = 0.0
     battery_kwh: Annotated[float, Field(ge=0, description="energy that the battery can hold")] = 0.0

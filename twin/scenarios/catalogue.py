@@ -74,7 +74,9 @@ class Question(StrictModel):
             try:
                 one.check(getattr(scenario, one.name))
             except ValueError as error:
-                raise ConfigError(str(error), where=where, hint="ask freely, without --question, to go further") from error
+                raise ConfigError(
+                    str(error), where=where, hint="ask freely, without --question, to go further"
+                ) from error
         return validate(Case, base, where), scenario
 
 

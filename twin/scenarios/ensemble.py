@@ -1,6 +1,6 @@
 """Halls that might be the one that stands there: what is not known of a site, as a batch.
 
-A calibration's posterior comes in as draws of the configured hall. Without one, the figures of the site file are spread.
+A calibration's posterior comes in as draws of the configured hall. Without one, those of the site file are spread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SIZE = 32
 SPREAD = 0.05
 SEED = 2024
 
-# What differs between two buildings of one design: losses, efficiencies, conductances, leaks. Sizes and limits are known.
+# What differs between two buildings of one design: losses, efficiencies, conductances, leaks. Sizes are known.
 UNCERTAIN = (
     "node.gpu.idle_w",
     "node.fans.rated_w",
@@ -111,4 +111,5 @@ def _stack(parts: Sequence[T], *, is_rack: bool) -> T:
         elif any(value != values[0] for value in values):
             column = np.array(values, dtype=np.float64)
             changes[field.name] = column[:, None] if is_rack else column
-    return replace(first, **changes)
+    stacked: T = replace(first, **changes)
+    return stacked

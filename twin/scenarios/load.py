@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facility.records import FloatArray
 from twin.air import Weather
@@ -74,12 +75,12 @@ def _shifted(arriving: FloatArray, case: Case, around: Surroundings) -> tuple[Fl
     return at_once + taken[count : 2 * count], _percentile(delays_h, waits, at_once)
 
 
-def _in_window(local_hour: FloatArray, case: Case) -> FloatArray:
+def _in_window(local_hour: FloatArray, case: Case) -> NDArray[np.bool_]:
     after, before = local_hour >= case.shift_from_h, local_hour < case.shift_to_h
     return after & before if case.shift_from_h < case.shift_to_h else after | before
 
 
-def _serve(waits: FloatArray, free: FloatArray, inside: FloatArray) -> FloatArray:
+def _serve(waits: FloatArray, free: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:
     taken, backlog = np.zeros_like(waits), 0.0
     for index in range(len(waits)):
         backlog += waits[index]
@@ -96,7 +97,7 @@ def _delays_h(waits: FloatArray, taken: FloatArray, count: int, step_s: float) -
     """Of what arrives in the second round: steps until as much has been served as had arrived by then."""
     arrived, served = np.cumsum(waits), np.cumsum(taken)
     done = np.searchsorted(served, arrived[count : 2 * count] - 1e-9)
-    return (done - np.arange(count, 2 * count)) * step_s / 3600.0
+    return np.asarray((done - np.arange(count, 2 * count)) * (step_s / 3600.0), dtype=np.float64)
 
 
 def _percentile(delays_h: FloatArray, waits: FloatArray, at_once: FloatArray) -> float:

@@ -71,15 +71,16 @@ def simulate(
     params, setpoints = halls.params(), Setpoints.of(case, halls.halls[0])
     load = load_of(case, around, float(setpoints.params.node.gpu_max_w))
     run = _Run(params, setpoints, load, around, ensemble.size)
-    state, load_w = run.settled()
+    state, per_dc = run.settled()
     flows: dict[str, FloatArray] = {}
     worst, worst_w, kept = None, -np.inf, state
     for index in range(around.steps):
         inputs = run.inputs(index)
-        action = setpoints.action(load_w, inputs.rack_it_w.sum(axis=1), inputs.weather)
+        dc_w = inputs.rack_it_w.sum(axis=1)
+        action = setpoints.action(per_dc * dc_w, dc_w, inputs.weather)  # local loops follow load within minutes
         kept = state
         state, now = step(params, state, inputs, action, around.step_s)
-        load_w = now.it_w
+        per_dc = now.it_w / dc_w
         for name, value in _values(params, now, action).items():
             flows.setdefault(name, np.empty((around.steps, ensemble.size)))[index] = value
         if now.rejected_w[0] > worst_w:
@@ -103,7 +104,7 @@ class _Run:
         return self.load.inputs(self.params, index, weather)
 
     def settled(self) -> tuple[HallState, FloatArray]:
-        """Every hall as it would be had the first hour lasted for ever, and the IT power that its meter shows."""
+        """Every hall had its first hour lasted for ever, and its metered IT power over the DC power of its servers."""
         inputs = self.inputs(0)
         dc_w = inputs.rack_it_w.sum(axis=1)
         state, load_w = HallState.initial(self.params, self.batch), dc_w
@@ -111,7 +112,7 @@ class _Run:
             action = self.setpoints.action(load_w, dc_w, inputs.weather)
             state, flows = steady(self.params, inputs, action, state, rounds=_SETTLING_ROUNDS)
             load_w = flows.it_w
-        return state, load_w
+        return state, load_w / dc_w
 
 
 def _values(params: HallParams, now: HallFlows, action: PlantAction) -> dict[str, FloatArray]:

@@ -88,12 +88,10 @@ def surroundings(world: World, case: Case, start: datetime, days: int, step_s: f
 def dew_point_c(drybulb_c: FloatArray, rh_pct: FloatArray) -> FloatArray:
     """Dew point over water or ice, by inverting the saturation pressure (ASHRAE Fundamentals 2017, ch. 1)."""
     vapour_pa = np.maximum(rh_pct, 0.1) / 100.0 * saturation_pressure_pa(drybulb_c)
-    return np.interp(np.log(vapour_pa), _TABLE_LOG_PA, _TABLE_C)
+    return np.asarray(np.interp(np.log(vapour_pa), _TABLE_LOG_PA, _TABLE_C))
 
 
-def _weather(
-    signals: Signals, case: Case, start: datetime, end: datetime, step_s: float
-) -> tuple[Weather, FloatArray]:
+def _weather(signals: Signals, case: Case, start: datetime, end: datetime, step_s: float) -> tuple[Weather, FloatArray]:
     """Dry bulb and dew point moved apart from each other; air cannot hold more than saturation."""
     dry = signals.drybulb.window(start, end, step_s)
     dew = dew_point_c(dry, signals.rh.window(start, end, step_s))
