@@ -31,7 +31,9 @@ class Plant(StrEnum):
     OPTIMUM = "optimum"
 
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure policies, the twin, the store and the collector.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Measure policies, the twin, the store and the collector."
+)
 
 
 @app.command()
