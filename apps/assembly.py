@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
+from apps.outlook import open_outlook
 from apps.run_config import RunConfig
 from apps.site_devices import CLUSTER, LOOPBACK, emulated_ports, open_devices
 from apps.state_dir import StateDir
@@ -45,13 +46,17 @@ class Parts:
     """The assembled run; as an async context it closes connections and the store at the end."""
 
     site: Site
-    signals: Signals
     store: Store
     loop: Loop
     devices: tuple[Actuator, ...]
     polled: tuple[Polled, ...]
     speed: float = 1.0
     releases: dict[str, Release] = field(default_factory=dict)  # by device name, where control has a time-out
+
+    @property
+    def signals(self) -> Signals:
+        """Carbon, weather and price as they are known now."""
+        return self.loop.outlook.signals
 
     @property
     def heartbeat_s(self) -> float:
@@ -88,6 +93,7 @@ class Parts:
             await device.close()
         if self.loop.cluster is not None:
             await self.loop.cluster.close()
+        self.loop.outlook.close()
         self.store.close()
 
     def _keep_alive(self, name: str, release: Release, count: int) -> list[Command]:
@@ -128,13 +134,13 @@ def assemble(
     loop = Loop(
         collector=collector,
         cluster=cluster,
-        signals=signals,
+        outlook=open_outlook(config.sources, site, signals, state.root / "carbon"),
         policy=JointPolicy(jobs, plant, site.roles, max(site.control.max_age_s, FRESH_S * config.speed)),
         guard=Guard(guarded, _limits(site, config.speed), journal, config.mode),
         store=store,
         mode=config.mode,
     )
-    return Parts(site, signals, store, loop, devices, polled, config.speed, _releases(site))
+    return Parts(site, store, loop, devices, polled, config.speed, _releases(site))
 
 
 def _newest(store: Store, now: datetime) -> list[Reading]:

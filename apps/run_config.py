@@ -19,6 +19,7 @@ class Sources(StrictModel):
     weather: tuple[str, ...] = ()
     price: tuple[str, ...] = ()
     jobs: str = ""
+    carbon_model: str = ""  # of `eco forecast fit`; without one, carbon repeats its daily profile
 
 
 class RunConfig(StrictModel):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from apps.codec import decision_json
+from apps.outlook import Outlook
 from facility.collector import Collector
 from facility.errors import EcoError
 from facility.guard import Guard, Written
@@ -15,8 +16,6 @@ from facility.records import Decision, Forecasts, Mode, Quality, Reading, State
 from facility.store import Store
 from scheduler.cluster.remote import RemoteCluster
 from scheduler.policy import Policy
-from twin.forecast import issue_each
-from twin.signals import Signals
 
 
 @dataclass(slots=True)
@@ -25,7 +24,7 @@ class Loop:
 
     collector: Collector
     cluster: RemoteCluster | None
-    signals: Signals
+    outlook: Outlook
     policy: Policy
     guard: Guard
     store: Store
@@ -48,7 +47,7 @@ class Loop:
     async def tick(self, at: datetime) -> Decision:
         """Decide once at ``at`` and act on what the guard lets through; everything is kept before it returns."""
         state, problems = await self.state(at)
-        forecasts, missing = issue_each(self.signals, at)  # without them the policy has the state alone
+        forecasts, missing = await asyncio.to_thread(self.outlook.issue, at)  # a provider may take its time
         problems += [f"forecast: {error}" for error in missing]
         decision = self.policy.decide(state, forecasts)
         written = await self.guard.apply(decision.commands, state)

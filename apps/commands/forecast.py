@@ -99,6 +99,9 @@ def run_fit(
     price: Price = None,
     weather: Weather = None,
     kind: Kind = Scope.DIRECT,
+    using: Annotated[
+        list[str] | None, typer.Option("--input", help="Only these inputs, e.g. carbon; default: all in the files.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fit the learned forecast and write it to a model file (plain arrays: reading it runs no code)."""
@@ -106,7 +109,7 @@ def run_fit(
         raise DataError(f"there is no folder {out.parent}", where=str(out), hint="create it first")
     loaded = load_inputs(carbon, price, weather, kind)
     with console.status("fitting"):
-        model = fit(loaded.inputs, parse_time(until))
+        model = fit(loaded.inputs.only(using) if using else loaded.inputs, parse_time(until))
         save_model(model, out)
     summary = {
         "out": str(out),

@@ -24,6 +24,7 @@ def run(
     carbon: Annotated[list[Path] | None, typer.Option(help="Electricity Maps CSV; repeat for more years.")] = None,
     weather: Annotated[list[Path] | None, typer.Option(help="Open-Meteo JSON or EPW; repeat for more years.")] = None,
     price: Annotated[list[Path] | None, typer.Option(help="Day-ahead prices, CSV.")] = None,
+    carbon_model: Annotated[Path | None, typer.Option(help="Carbon forecast made by `eco forecast fit`.")] = None,
     api_port: Annotated[
         int, typer.Option(min=1024, max=65535, help="Port of the API on the loopback interface.")
     ] = 8400,
@@ -33,7 +34,10 @@ def run(
     if load_site(site).site.emulated:
         raise ConfigError("this site is emulated", where=str(site), hint="use `eco up --site ...`")
     sources = Sources(
-        carbon=resolved(tuple(carbon or ())), weather=resolved(tuple(weather or ())), price=resolved(tuple(price or ()))
+        carbon=resolved(tuple(carbon or ())),
+        weather=resolved(tuple(weather or ())),
+        price=resolved(tuple(price or ())),
+        carbon_model="".join(resolved((carbon_model,) if carbon_model else ())),
     )
     directory = StateDir((state or default_state_dir()).resolve()).create()
     config = RunConfig(

@@ -27,6 +27,7 @@ def up(
     carbon: Annotated[list[Path] | None, typer.Option(help="Electricity Maps CSV; repeat for more years.")] = None,
     weather: Annotated[list[Path] | None, typer.Option(help="Open-Meteo JSON or EPW; repeat for more years.")] = None,
     price: Annotated[list[Path] | None, typer.Option(help="Day-ahead prices, CSV.")] = None,
+    carbon_model: Annotated[Path | None, typer.Option(help="Carbon forecast made by `eco forecast fit`.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="Job trace: PAI, Alibaba 2023 or Philly form.")] = None,
     start: Annotated[
         datetime | None,
@@ -45,6 +46,7 @@ def up(
         weather=resolved(tuple(weather or ())),
         price=resolved(tuple(price or ())),
         jobs="".join(resolved((jobs,) if jobs else ())),
+        carbon_model="".join(resolved((carbon_model,) if carbon_model else ())),
     )
     options = UpOptions(
         state=(state or default_state_dir()).resolve(),

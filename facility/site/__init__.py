@@ -1,6 +1,7 @@
 """site.toml as pydantic models that refuse unknown keys."""
 
 from facility.site.base import SecretRef, StrictModel, load_toml, resolve_path, resolve_secret, validate
+from facility.site.carbon import CarbonProvider
 from facility.site.hall import Hall
 from facility.site.site import (
     Bacnet,
@@ -19,6 +20,7 @@ from facility.site.site import (
 
 __all__ = [
     "Bacnet",
+    "CarbonProvider",
     "Control",
     "Device",
     "Hall",

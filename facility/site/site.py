@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, model_validator
 
 from facility.site.base import SecretRef, StrictModel, load_toml, validate
+from facility.site.carbon import CarbonProvider
 from facility.site.hall import Hall
 
 
@@ -206,6 +207,7 @@ class Site(StrictModel):
     control: Control = Control()
     roles: Roles = Roles()
     tariff: Tariff = Tariff()
+    carbon: CarbonProvider | None = None  # asked while the service runs; without it, files or their stand-in
     device: tuple[Device, ...] = ()
 
     @model_validator(mode="after")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from pydantic import ValidationError
 
-from apps.providers import Feed, ProviderConfig, ProviderError, open_provider
+from apps.providers import Feed, ProviderError, open_provider
 from apps.providers.eia import Eia
 from apps.providers.electricity_maps import ElectricityMaps
 from apps.providers.entsoe import Entsoe
@@ -21,48 +18,12 @@ from apps.providers.http import Http
 from apps.providers.uk import UkCarbonIntensity
 from apps.providers.watttime import WattTime
 from facility.errors import ConfigError, Reason
+from facility.site import CarbonProvider
+from tests.peers.carbon_service import Service
 from twin.forecasting.kinds import Accounting, CarbonKind, Scope
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DIRECT = CarbonKind(Scope.DIRECT)
-Answer = Callable[[str, dict[str, str], dict[str, str]], tuple[int, str]]
-
-
-class Service:
-    """A local server whose answers a test sets; it notes what it was asked."""
-
-    def __init__(self) -> None:
-        self.answer: Answer = lambda path, query, headers: (404, "")
-        self.asked: list[tuple[str, dict[str, str]]] = []
-        self.headers: dict[str, str] = {}
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                parts = urlsplit(self.path)
-                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-                service.asked.append((parts.path, query))
-                status, body = service.answer(parts.path, query, dict(self.headers))
-                data = body.encode()
-                self.send_response(status)
-                for name, value in service.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
@@ -337,7 +298,7 @@ class TestFeed:
 class TestConfig:
     def test_a_key_comes_from_the_environment(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         service.answer = electricity_maps
-        config = ProviderConfig(provider="electricity-maps", zone="DE", key="env:EM_KEY", url=service.url)
+        config = CarbonProvider(provider="electricity-maps", zone="DE", key="env:EM_KEY", url=service.url)
         with pytest.raises(ConfigError, match="EM_KEY"):
             open_provider(config)
         monkeypatch.setenv("EM_KEY", "secret")
@@ -349,7 +310,7 @@ class TestConfig:
     def test_every_provider_opens(self, name: str, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KEY", "k")
         fields = {"provider": name, "zone": "DE", "scope": "direct", "key": "env:KEY", "user": "env:KEY"}
-        provider = open_provider(ProviderConfig.model_validate(fields | {"url": service.url}))
+        provider = open_provider(CarbonProvider.model_validate(fields | {"url": service.url}))
         assert provider.name == name
         assert service.asked == []
         provider.close()
@@ -361,9 +322,12 @@ class TestConfig:
             ({"provider": "eia", "key": "literal"}, "never the secret itself"),
             ({"provider": "watttime", "key": "env:K", "scope": "direct"}, "needs a user"),
             ({"provider": "uk-carbon-intensity"}, "direct intensity only"),
-            ({"provider": "entsoe", "zone": "XX", "key": "env:K"}, "not 'XX'"),
         ],
     )
     def test_what_is_wrong_is_said(self, fields: dict[str, str], words: str) -> None:
         with pytest.raises(ValidationError, match=words):
-            ProviderConfig.model_validate(fields)
+            CarbonProvider.model_validate(fields)
+
+    def test_an_area_that_entsoe_does_not_have(self) -> None:
+        with pytest.raises(ConfigError, match="does not know 'XX'"):
+            open_provider(CarbonProvider(provider="entsoe", zone="XX", key="env:K"))

@@ -106,6 +106,22 @@ class Inputs:
             self.ahead.known_at(now) if self.ahead is not None else None,
         )
 
+    def only(self, names: Sequence[str]) -> Inputs:
+        """The inputs of these ``names`` alone; raises DataError where one is not at hand."""
+        absent = [name for name in names if name not in self.names]
+        if absent:
+            raise DataError(
+                f"{', '.join(absent)}: not among {', '.join(self.names)}",
+                where=self.carbon.source,
+                hint="give the same signals as at the fit, or fit again with those at hand",
+            )
+        return Inputs(
+            self.carbon,
+            self.price if "price" in names else None,
+            tuple(series for series in self.lagged if series.quantity in names),
+            self.ahead if self.ahead is not None and f"{self.ahead.names[0]} ahead" in names else None,
+        )
+
     def _offset_h(self, series: Series) -> int:
         return round((series.start - self.carbon.start).total_seconds() / HOUR_S)
 

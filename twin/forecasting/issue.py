@@ -91,6 +91,7 @@ class Forecaster:
 
         Raises DataError where the inputs are not those of the fit, or where carbon is more than 48 h old.
         """
+        inputs = inputs.only(self.model.inputs)
         self._require(inputs, now)
         issues = issues_at(inputs, [now])
         origin = int(issues.origin[0])
@@ -123,12 +124,11 @@ class Forecaster:
     def _require(self, inputs: Inputs, now: datetime) -> None:
         model, carbon = self.model, inputs.carbon
         require_kind(carbon, model.kind)
-        if canonical_zone(carbon.zone) != canonical_zone(model.zone) or inputs.names != model.inputs:
+        if canonical_zone(carbon.zone) != canonical_zone(model.zone):
             raise DataError(
-                f"{', '.join(inputs.names)} of {carbon.zone} where the model was fitted on "
-                f"{', '.join(model.inputs)} of {model.zone}",
+                f"signals of {carbon.zone} where the model was fitted on those of {model.zone}",
                 where=carbon.source,
-                hint="give the same signals as at the fit, or fit again with those at hand",
+                hint="give the signals of the model's zone, or fit a model of this one",
             )
         age = now - carbon.published(now)
         if inputs.origin(now) == 0 or age > timedelta(hours=LATEST_H):

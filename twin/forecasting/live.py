@@ -9,6 +9,7 @@ from facility.records import Forecast
 from twin.forecasting.fallback import Footing, Outcome, issue_or_fall_back
 from twin.forecasting.inputs import HOUR_S, LEADS_H, Inputs
 from twin.forecasting.issue import Forecaster
+from twin.forecasting.kinds import CarbonKind
 from twin.forecasting.model_file import load_model
 
 
@@ -19,6 +20,11 @@ class LiveForecast:
         """Raises DataError where the file is no carbon model."""
         self._forecaster = Forecaster(load_model(model))
         self._last: Forecast | None = None
+
+    @property
+    def kind(self) -> CarbonKind:
+        """The kind of intensity that the model forecasts."""
+        return self._forecaster.model.kind
 
     def issue(self, inputs: Inputs, now: datetime, horizon_h: float = LEADS_H, step_s: float = HOUR_S) -> Outcome:
         """The forecast issued at ``now`` and what it stands on, in words where it is not a fresh one.
