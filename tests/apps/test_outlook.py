@@ -69,8 +69,6 @@ def service(signals: Signals) -> Iterator[Service]:
 def fed(service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Feed:
     monkeypatch.setenv("EM_KEY", "secret")
     config = CarbonProvider(provider="electricity-maps", zone="DE", key="env:EM_KEY", url=service.url)
-        provider="electricity-maps", zone="DE", scope="lifecycle", key="env:EM_KEY", url=service.url
-    )
     return Feed(open_provider(config), folder)
 
 

@@ -15,7 +15,7 @@ from facility.records import FloatArray
 from twin.forecasting.running import Index
 
 MISS_SHARE = 0.10  # outside the band, both sides together
-WINDOW = 240  # newest misses of a lead: 60 days of four issues a day
+WINDOW = 1600  # newest misses of a lead, 400 days of four issues a day: every season has its own, and all count
 LEAST = 40  # fewer misses give no band
 PACE = 0.01  # by which one miss moves the level
 LEVELS = (0.002, 0.25)  # a side's level stays within

@@ -18,6 +18,8 @@ from twin.forecasting.rolling import ISSUE_EVERY_H, WARM_UP_D, moments, trainer_
 from twin.forecasting.running import at
 from twin.signals.zones import canonical_zone
 
+KEPT_D = 400  # of own issues, whose misses set the band
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bank:
@@ -144,13 +146,16 @@ class Forecaster:
             )
 
     def _edges(self, inputs: Inputs, now: datetime, origin: int) -> tuple[FloatArray, FloatArray]:
-        """Edges of the band in widths by lead, from the misses of the last twelve weeks; NaN with too few."""
+        """Edges of the band in widths by lead, from the misses of the past; NaN with too few.
+
+        Issues of the last twelve weeks are made up for where they are lacking.
+        """
         since = now - timedelta(days=WARM_UP_D)
         wanted = [when for when in moments(max(since, self.model.until), now, ISSUE_EVERY_H) if when not in self._past]
         if wanted:
             new = _issue_all(self.model.trained, inputs, issues_at(inputs, wanted))
             self._past.update(zip(new.at, zip(new.centre, new.width, strict=True), strict=True))
-        for when in [when for when in self._past if when < since]:
+        for when in [when for when in self._past if when < now - timedelta(days=KEPT_D)]:
             del self._past[when]
         past = sorted(when for when in self._past if when < now)
         if not past:
