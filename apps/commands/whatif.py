@@ -225,7 +225,7 @@ def _show_loss(shown: Console, loss: Loss) -> None:
 
 
 def _mean(band: Band | None) -> str:
-    return "-" if band is None else f"{band.mean:,.5g}"
+    return "-" if band is None else f"{band.mean:,.5g}" if abs(band.mean) < 1e5 else f"{band.mean:,.0f}"
 
 
 def _signed(value: float) -> str:
