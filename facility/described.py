@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from facility.profile import ProfilePoint
+from facility.profile_point import ProfilePoint
 
 
 @dataclass(frozen=True, slots=True)

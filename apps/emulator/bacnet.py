@@ -18,7 +18,8 @@ from bacpypes3.pdu import IPv4Address
 
 from apps.emulator.bacnet_objects import LOWEST_PRIORITY, AnalogOutput, make_object
 from apps.emulator.building import Building
-from facility.profile import ProfilePoint, load_profile
+from facility.profile import load_profile
+from facility.profile_point import ProfilePoint
 
 PROFILE = "emulated-crah-bacnet"
 LOOK_S = 0.5  # wall seconds between looks for changes that somebody subscribed to

@@ -13,7 +13,7 @@ from bacpypes3.local.binary import BinaryInputObject, BinaryValueObject
 from bacpypes3.primitivedata import Null, Real
 
 from apps.emulator.registers import is_writable
-from facility.profile import ProfilePoint
+from facility.profile_point import ProfilePoint
 
 Take = Callable[[ProfilePoint, float | None, int], None]  # point, value (None: relinquish), priority
 LOWEST_PRIORITY = 16

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from apps.emulator.remote import LOCAL
-from facility.profile import Profile, ProfilePoint
+from facility.profile import Profile
+from facility.profile_point import ProfilePoint
 
 Values = Callable[[], Mapping[str, float]]
 Write = Callable[[str, float], None]

@@ -11,7 +11,8 @@ from typing import Final
 
 from facility.clock import Clock
 from facility.errors import ConfigError, DeviceError, Reason, ReleaseUnknown
-from facility.profile import Profile, ProfilePoint
+from facility.profile import Profile
+from facility.profile_point import ProfilePoint
 from facility.records import Command, Point, Quality, Reading, Verdict, VerdictKind
 
 EXPAND_EVERY_S = 3600.0

@@ -11,21 +11,20 @@ where its bus hangs: files are read in a thread, and no second one is begun whil
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from facility.clock import Clock
 from facility.devices.base import ABSENT, Absent, ProfileDevice
-from facility.errors import ConfigError, DeviceError, DeviceTimeout
-from facility.profile import Profile, ProfilePoint
+from facility.devices.blocking import Blocking
+from facility.errors import ConfigError, DeviceError
+from facility.profile import Profile
+from facility.profile_point import ProfilePoint
 from facility.site import Device
 
 # From the unit of the files to ours: mV, mA, uW, m degC, rpm, uJ, thousandths of %, Hz.
@@ -71,10 +70,9 @@ class HwmonDevice(ProfileDevice):
         """Raises ConfigError where an address of the profile is none."""
         super().__init__(device.name, profile, clock, "hwmon")
         self._root = Path(device.root)
-        self._deadline_s = device.deadline_s
         for point in profile.point:
             parse(point.file)
-        self._last: concurrent.futures.Future[Any] | None = None
+        self._reads = Blocking(self._where(), device.deadline_s, "its bus may hang")
 
     async def _read_raw(self, wanted: Sequence[ProfilePoint]) -> list[Raw]:
         files = [parse(point.file) for point in wanted]
@@ -115,31 +113,15 @@ class HwmonDevice(ProfileDevice):
         """Nothing is held open."""
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """``work`` in a thread of its own, which ends with the process where it is stuck. Raises DeviceError."""
-        if self._last is not None and not self._last.done():
-            raise DeviceTimeout("an earlier read has not come back", where=self._where(), hint="its bus may hang")
-        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
-        outcome.set_running_or_notify_cancel()  # who gives up does not stop it
-        self._last = outcome
-        threading.Thread(target=_run, args=(work, outcome), name=f"hwmon {self.name}", daemon=True).start()
+        """``work`` in a thread of its own. Raises DeviceError."""
         try:
-            async with asyncio.timeout(self._deadline_s):
-                return await asyncio.wrap_future(outcome)
-        except TimeoutError as error:
-            raise DeviceTimeout(f"no answer within {self._deadline_s:g} s", where=self._where()) from error
+            return await self._reads.run(work)
         except OSError as error:
             hint = "is this Linux, and is a sensor driver loaded?"
             raise DeviceError(f"cannot be read: {error.strerror}", where=self._where(), hint=hint) from error
 
     def _where(self) -> str:
         return f"{self.name} (hwmon {self._root})"
-
-
-def _run(work: Callable[[], T], outcome: concurrent.futures.Future[T]) -> None:
-    try:
-        outcome.set_result(work())
-    except Exception as error:
-        outcome.set_exception(error)
 
 
 def parse(address: str) -> Wanted:

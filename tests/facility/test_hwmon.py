@@ -178,7 +178,7 @@ async def test_a_bus_that_hangs_costs_its_deadline_once(root: Path) -> None:
     device = supplies(root, deadline_s=0.3)
     with pytest.raises(DeviceTimeout, match=r"within 0\.3 s"):
         await device.read()
-    with pytest.raises(DeviceTimeout, match="an earlier read has not come back"):
+    with pytest.raises(DeviceTimeout, match="an earlier call has not come back"):
         await device.read()
     await asyncio.to_thread(stuck.write_text, "263000000\n")
     stuck.unlink()

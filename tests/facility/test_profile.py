@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from facility.errors import ConfigError
-from facility.profile import ProfilePoint, load_profile, shipped_profiles
+from facility.profile import load_profile, shipped_profiles
+from facility.profile_point import ProfilePoint
 from facility.records import Quality
 
 GOOD = """

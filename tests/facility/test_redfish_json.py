@@ -29,7 +29,8 @@ from facility.devices.redfish.resources import (
     safe_name,
 )
 from facility.errors import ConfigError
-from facility.profile import ProfilePoint, load_profile
+from facility.profile import load_profile
+from facility.profile_point import ProfilePoint
 
 KEYS = st.sampled_from(
     ["Reading", "Status", "State", "Members", "@odata.id", "Name", "MemberId", "Actions", "Oem", "a/b", "error"]

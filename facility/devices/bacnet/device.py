@@ -23,7 +23,8 @@ from facility.devices.bacnet.units import unit_error
 from facility.devices.bacnet.values import Property, Tags, assess, number
 from facility.devices.base import ABSENT, Absent, ProfileDevice
 from facility.errors import ConfigError, DeviceError, DeviceTimeout, ReadBackError, Reason, network_reason
-from facility.profile import Profile, ProfilePoint
+from facility.profile import Profile
+from facility.profile_point import ProfilePoint
 from facility.records import Quality, Reading
 from facility.site import Bacnet, Device
 

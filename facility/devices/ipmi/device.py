@@ -19,7 +19,8 @@ from facility.devices.ipmi.points import Named, Plain, Supply, instances, parse
 from facility.devices.ipmi.sensors import SensorList
 from facility.devices.ipmi.supplies import Supplies
 from facility.errors import ConfigError, DataError, DeviceError, DeviceTimeout
-from facility.profile import Profile, ProfilePoint
+from facility.profile import Profile
+from facility.profile_point import ProfilePoint
 from facility.site import Device
 from facility.site.base import resolve_secret
 

@@ -20,7 +20,7 @@ from typing import Literal, get_args
 from facility import pmbus
 from facility.devices.ipmi.sdr import Sensor
 from facility.errors import ConfigError, DataError
-from facility.profile import ProfilePoint
+from facility.profile_point import ProfilePoint
 
 Plain = Literal["dcmi:power", "dcmi:limit", "dcmi:limit-active", "chassis:power"]
 PLAIN: tuple[str, ...] = get_args(Plain)

@@ -21,7 +21,8 @@ from facility.devices.modbus.reach import why_not
 from facility.devices.modbus.registers import BITS, Block, Cell, blocks_of, decode_block, encode
 from facility.devices.modbus.sunspec import find_model, scaled
 from facility.errors import DataError, DeviceError, DeviceTimeout, Reason
-from facility.profile import Profile, ProfilePoint
+from facility.profile import Profile
+from facility.profile_point import ProfilePoint
 from facility.site import Device
 
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # what fails is raised here, and logged once there

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from facility.errors import DataError
-from facility.profile import REGISTERS
+from facility.profile_point import REGISTERS
 
 MAX_REGISTERS, MAX_BITS = 125, 2000  # Modbus Application Protocol V1.1b3, sections 6.1 to 6.4
 BITS = ("coil", "discrete")

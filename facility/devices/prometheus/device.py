@@ -18,7 +18,8 @@ from facility.clock import Clock
 from facility.devices.base import Absent, ProfileDevice
 from facility.devices.prometheus.api import PrometheusApi, QueryError, Sample, moment
 from facility.errors import ConfigError, DeviceError
-from facility.profile import Profile, ProfilePoint
+from facility.profile import Profile
+from facility.profile_point import ProfilePoint
 from facility.records import Quality, Reading
 from facility.site import Device
 

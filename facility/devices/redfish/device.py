@@ -13,7 +13,8 @@ from facility.devices.redfish.session import RedfishSession
 from facility.devices.redfish.walk import Walk, together
 from facility.devices.redfish.write import Writer
 from facility.errors import ConfigError, DeviceError, Reason, ReleaseUnknown
-from facility.profile import Profile, ProfilePoint
+from facility.profile import Profile
+from facility.profile_point import ProfilePoint
 from facility.site import Device
 
 GONE = (404, 410)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facility.devices.base import ABSENT, Absent
-from facility.profile import ProfilePoint
+from facility.profile_point import ProfilePoint
 
 Json = Any  # what json.loads gives
 

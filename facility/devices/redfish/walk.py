@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from facility.devices.redfish.http import Answer
 from facility.devices.redfish.resources import Json, exists, expand, link, members_of, passes, safe_name
 from facility.devices.redfish.session import RedfishSession
-from facility.profile import ProfilePoint
+from facility.profile_point import ProfilePoint
 
 PAGES = 50  # of one collection: more is a service that goes in circles
 _REPEATED = re.compile(r"\b([a-z]+)-\1(?=[-/0-9]|$)")  # "psu-psu-0", where the service itself says PSU_0

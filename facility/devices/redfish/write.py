@@ -23,7 +23,7 @@ from facility.devices.redfish.resources import (
 )
 from facility.devices.redfish.session import RedfishSession
 from facility.errors import DeviceError, ReadBackError
-from facility.profile import ProfilePoint
+from facility.profile_point import ProfilePoint
 
 SYSTEMS = "/redfish/v1/Systems"
 DONE = (200, 201, 202, 204)

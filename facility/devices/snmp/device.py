@@ -14,7 +14,8 @@ from facility.devices.snmp.expand import columns_of, instances_of, rows_of
 from facility.devices.snmp.value import NO_VALUE, like, number_of, text_of
 from facility.devices.snmp.walk import Walker
 from facility.errors import DeviceError, Reason
-from facility.profile import Profile, ProfilePoint
+from facility.profile import Profile
+from facility.profile_point import ProfilePoint
 from facility.site import Device, SnmpAuth
 
 SYS_DESCR, SYS_OBJECT_ID = "1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0"

@@ -10,7 +10,7 @@ from typing import Any
 
 from facility.described import FLAG, Unit, full_name, sanitise, unit_of, without_repeats
 from facility.devices.snmp.value import NO_VALUE, number_of, text_of
-from facility.profile import ProfilePoint
+from facility.profile_point import ProfilePoint
 from facility.profile_snmp import Described, OidTest, Setpoint
 
 Values = Mapping[str, Any]
