@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from apps.run_config import Sources
 from facility.records import Job
-from facility.site import Site
+from facility.site import Site, load_site
 from twin.signals import Signals, load_signals, read_electricity_maps, read_prices, read_weather, synthetic_signals
 from twin.signals.zones import find_zone
 from twin.trace_files import read_trace, synthetic_trace
@@ -48,6 +49,12 @@ def signals_of(sources: Sources, site: Site, start: datetime, *, year: int | Non
     if sources.price:
         price = read_prices(sources.price, carbon.zone, _market_clock(sources, site))
     return Signals(carbon, drybulb, rh, price, place.altitude_m)
+
+
+def reference_site() -> Site:
+    """The 1 MW site that ships with the product."""
+    with as_file(files("data") / "site-1mw.toml") as shipped:
+        return load_site(shipped)
 
 
 def _market_clock(sources: Sources, site: Site) -> str | None:

@@ -13,8 +13,11 @@ import numpy as np
 
 from facility.errors import DataError
 from facility.records import FloatArray, Point
+from facility.site import Hall
 from facility.site.site import Roles
 from twin.features import Ahead, Outlook, Series, build_series, known_ahead, smooth
+from twin.identification import CalibratedHall, identify
+from twin.identification.columns import Columns
 from twin.instruments import read_instruments
 from twin.learned import ROUNDS, Domain, grow
 from twin.lumped import TAUS_MIN, Linear, fit_linear, overhead_columns
@@ -56,11 +59,20 @@ _INLET_LOSSES = ("absolute_error",)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """A model, and what fitting it showed."""
+    """A model, and what fitting it showed; ``without_hall`` says why the model has no calibrated hall."""
 
     model: BuildingModel
     parameters: tuple[Parameter, ...]
     days: float
+    without_hall: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """The hall whose figures are to be found: the configured one, or a reference of the same kind to be scaled."""
+
+    hall: Hall
+    is_configured: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,11 +93,12 @@ def calibrate(
     horizons: Sequence[int] = HORIZONS,
     roles: Roles | None = None,
     rounds: int = ROUNDS,
+    design: Design | None = None,
 ) -> Calibration:
     """The model of the rows before ``until_us``; raises DataError where they are too few.
 
     What points are for is inferred from their names and kinds, except where ``roles`` say it. ``rounds`` is how many
-    trees each residual has for each loss.
+    trees each residual has for each loss. With a ``design`` the figures of its hall are identified too.
     """
     past = telemetry.until(until_us)
     if not past.rows:
@@ -107,10 +120,21 @@ def calibrate(
     residuals: dict[tuple[str, int], Residual] = {}
     for horizon in horizons:
         residuals |= _fit_residuals(training, horizon, physics)
-    model = BuildingModel(topology, past.points, habits, gains, offsets, witness, physics, residuals)
+    hall, without = _hall(Columns(series, topology, past.points), design)
+    model = BuildingModel(topology, past.points, habits, gains, offsets, witness, physics, residuals, hall)
     law = "heat = IT power / (1 + tau s)"
     parameters = [Parameter("building_tau_min", physics.tau_min, tau_std, law)]
-    return Calibration(model, (*parameters, *fit_subsystems(series.states, series.it_total_kw)), days)
+    return Calibration(model, (*parameters, *fit_subsystems(series.states, series.it_total_kw)), days, without)
+
+
+def _hall(columns: Columns, design: Design | None) -> tuple[CalibratedHall | None, str]:
+    """The calibrated hall, or why there is none: prediction does without it."""
+    if design is None:
+        return None, "no hall was asked for"
+    try:
+        return identify(columns, design.hall, is_given=design.is_configured), ""
+    except DataError as error:
+        return None, str(error)
 
 
 def fit_physics(series: Series, right: BoolArray) -> tuple[Physics, float]:

@@ -161,17 +161,17 @@ def _class_means(grid: _Grid, points: Mapping[str, Point], topology: Topology) -
     for name in topology.states:
         if name in grid.rows:
             values = hold(grid.newest(name), _STALE)
-            groups.setdefault(_class_key(points[name], topology), []).append(values)
+            groups.setdefault(class_key(points[name], topology), []).append(values)
             units[name] = values
     columns = {key: _mean(values) for key, values in groups.items()}
     several = {key for key, values in groups.items() if 1 < len(values) <= _MAX_UNITS}
     for name, values in units.items():
-        if _class_key(points[name], topology) in several and points[name].kind in ("power", "temperature"):
+        if class_key(points[name], topology) in several and points[name].kind in ("power", "temperature"):
             columns[name] = values
     return columns
 
 
-def _class_key(point: Point, topology: Topology) -> str:
+def class_key(point: Point, topology: Topology) -> str:
     """`crah-2/fan_pct` counts for `crah/fan_pct`; the unit stays, because a fan has a speed and a power."""
     quantity = point.name.split("/", 1)[1]
     if _unit_changes(point, topology):

@@ -44,11 +44,25 @@ def model_card(calibration: Calibration, telemetry: Telemetry, until_us: int, fo
                 strict=True,
             )
         ],
+        "hall": _hall(calibration),
         "gains": {"facility": asdict(model.gains[0]), "it": asdict(model.gains[1])},
         "inlet_offsets_k": dict(model.offsets),
         "residuals": _residuals(calibration),
         "faults": [fault_entry(fault) for fault in found.faults],
         "single_rows": {name: dict(counts) for name, counts in found.single_rows.items() if counts},
+    }
+
+
+def _hall(calibration: Calibration) -> dict[str, Any]:
+    """Figures of the calibrated hall, before and after, and how it did on steps that its trial had not seen."""
+    hall = calibration.model.hall
+    if hall is None:
+        return {"without": calibration.without_hall}
+    return {
+        "figures": [asdict(figure) for figure in hall.figures],
+        "comparison": [asdict(row) for row in hall.comparison],
+        "outputs": list(hall.outputs),
+        "notes": list(hall.notes),
     }
 
 

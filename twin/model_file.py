@@ -17,6 +17,7 @@ import numpy as np
 
 from facility.errors import DataError
 from facility.records import Point
+from twin.identification.calibrated import CalibratedHall
 from twin.learned import Domain, Trees
 from twin.lumped import Linear
 from twin.meters import Fit, Gain
@@ -25,7 +26,7 @@ from twin.telemetry.cleaning import Habits
 from twin.telemetry.clocks import Witness
 from twin.telemetry.topology import Topology
 
-FORMAT = 1
+FORMAT = 2
 
 
 def card_path(model: Path) -> Path:
@@ -54,6 +55,7 @@ def save_model(model: BuildingModel, card: Mapping[str, Any], path: Path) -> Non
         "witness": asdict(model.witness) if model.witness else None,
         "physics": _physics_to(model.physics, arrays),
         "residuals": residuals,
+        "hall": model.hall.to_json() if model.hall else None,
         "card": dict(card),
     }
     text = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
@@ -90,6 +92,7 @@ def _model(meta: Mapping[str, Any], stored: Mapping[str, Any]) -> BuildingModel:
         residuals={
             (r["kind"], r["horizon"]): _residual(number, r, stored) for number, r in enumerate(meta["residuals"])
         },
+        hall=CalibratedHall.from_json(meta["hall"], "hall") if meta["hall"] else None,
     )
 
 

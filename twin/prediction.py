@@ -11,6 +11,7 @@ from facility.errors import DataError
 from facility.records import FloatArray, Point
 from twin.conformal import adaptive_band
 from twin.features import Ahead, Outlook, Series, build_series, known_ahead, trailing_mean
+from twin.identification.calibrated import CalibratedHall
 from twin.learned import Domain, Trees
 from twin.lumped import Linear, inlet_columns, overhead_columns
 from twin.meters import Gain
@@ -61,6 +62,7 @@ class BuildingModel:
     witness: Witness | None  # tells a jump of the IT meters' clock from an outage
     physics: Physics
     residuals: Mapping[tuple[str, int], Residual]  # (overhead | inlet, horizon)
+    hall: CalibratedHall | None = None  # what environment, optimum and what-if are asked of
 
     @property
     def horizons(self) -> tuple[int, ...]:

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from apps.commands.output import console, parse_time, print_json
+from apps.world import reference_site
 from facility.errors import DataError
 from facility.site import load_site
-from twin.calibrate import HORIZONS
+from twin.calibrate import HORIZONS, Design
 from twin.calibrate import calibrate as fit
 from twin.learned import ROUNDS
 from twin.model_card import kinds, model_card
@@ -32,14 +33,18 @@ def calibrate(
     train_until: Annotated[str, typer.Option(metavar="TIME", help="Only rows before it are learned from.")],
     out: Annotated[Path, typer.Option(help="The model file; its card goes beside it.")],
     horizons: Annotated[str, typer.Option(help="Minutes ahead, separated by commas.")] = ",".join(map(str, HORIZONS)),
-    site: Annotated[Path | None, typer.Option(help="Site file whose roles say what points are for.")] = None,
+    site: Annotated[
+        Path | None, typer.Option(help="Site file: the hall to calibrate, and what points are for.")
+    ] = None,
     events: Annotated[Path | None, typer.Option(help="What truly happened, to score the faults found.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Trees of each residual: fewer are faster.")] = ROUNDS,
     json: Annotated[bool, typer.Option("--json", help="Print the model card as JSON.")] = False,
 ) -> None:
     """Fit the twin to a building's telemetry, chronologically, and say what is wrong with the recording."""
     until_us = (parse_time(train_until) - _EPOCH) // timedelta(microseconds=1)
-    roles = load_site(site).roles if site else None
+    configured = load_site(site) if site else None
+    roles = configured.roles if configured else None
+    design = Design(configured.hall, True) if configured else Design(reference_site().hall, False)
     if not out.parent.is_dir():
         raise DataError(f"there is no folder {out.parent}", where=str(out), hint="create it first")
     with console.status("reading") as status:
@@ -47,7 +52,7 @@ def calibrate(
         status.update("looking for faults")
         found = survey(recording)
         status.update("fitting (a few minutes)")
-        calibration = fit(recording, until_us, parse_horizons(horizons), roles, rounds)
+        calibration = fit(recording, until_us, parse_horizons(horizons), roles, rounds, design)
     score = score_faults(found.faults, events, found.loggers, recording.points) if events else None
     card = model_card(calibration, recording, until_us, found)
     if score is not None:
@@ -70,6 +75,25 @@ def parse_horizons(text: str) -> tuple[int, ...]:
     return horizons
 
 
+def _show_hall(shown: Console, hall: dict[str, Any]) -> None:
+    if "without" in hall:
+        shown.print(f"no calibrated hall: {hall['without']}", soft_wrap=True)
+        return
+    figures = Table("figure", "before", "after", "90 %", "told by the recording", title="The hall")
+    for entry in hall["figures"]:
+        band = f"{entry['low90']:.4g} to {entry['high90']:.4g}"
+        told = "yes" if entry["is_told"] else "no"
+        figures.add_row(entry["path"], f"{entry['prior']:.4g}", f"{entry['value']:.4g}", band, told)
+    tried = Table("output", "mean", "RMSE before", "RMSE after", title="The hall on later days that it had not seen")
+    for entry in hall["comparison"]:
+        tried.add_row(
+            entry["output"], f"{entry['mean']:.4g}", f"{entry['rmse_before']:.3g}", f"{entry['rmse_after']:.3g}"
+        )
+    shown.print(figures, tried)
+    for note in hall["notes"]:
+        shown.print(f"- {note}", soft_wrap=True)
+
+
 def _show(card: dict[str, Any], episodes: dict[str, int], score: Score | None, out: Path) -> None:
     shown = Console()
     parameters = Table("parameter", "value", "std", title="Physics")
@@ -80,6 +104,7 @@ def _show(card: dict[str, Any], episodes: dict[str, int], score: Score | None, o
         band = f"{entry['low90']:+.3g} to {entry['high90']:+.3g}"
         errors.add_row(entry["point"], str(entry["horizon_min"]), f"{entry['mae']:.3g}", f"{entry['bias']:+.2g}", band)
     shown.print(parameters, errors)
+    _show_hall(shown, card["hall"])
     shown.print("faults: " + (", ".join(f"{count} {kind}" for kind, count in episodes.items()) or "none"))
     if score is not None:
         shown.print(f"faults, by point and hour: recall {score.recall:.3f}, precision {score.precision:.3f}")

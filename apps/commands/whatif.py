@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
-from importlib.resources import as_file, files
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,15 +15,17 @@ from rich.table import Column, Table
 
 from apps.commands.output import console, parse_time, print_json
 from apps.run_config import Sources, resolved
-from apps.world import signals_of
-from facility.errors import ConfigError
+from apps.world import reference_site, signals_of
+from facility.errors import ConfigError, DataError
 from facility.site import Site, load_site
+from twin.model_file import load_model
 from twin.scenarios import (
     FREE,
     Answer,
     Band,
     Case,
     Catalogue,
+    Ensemble,
     Loss,
     Question,
     Setup,
@@ -32,6 +33,7 @@ from twin.scenarios import (
     ask,
     load_catalogue,
     parse_settings,
+    posterior_ensemble,
     spread_ensemble,
 )
 from twin.scenarios.ensemble import SEED, SIZE, SPREAD
@@ -54,6 +56,9 @@ def whatif(
         list[str] | None, typer.Option("--base", metavar="NAME=VALUE", help="Set in baseline and scenario; repeat.")
     ] = None,
     site: Annotated[Path | None, typer.Option(help="The site file; the 1 MW site without one.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model of `eco calibrate`: its hall takes the place of the site's.")
+    ] = None,
     carbon: Annotated[list[Path] | None, typer.Option(help="Electricity Maps CSV; repeat for more years.")] = None,
     weather: Annotated[list[Path] | None, typer.Option(help="Open-Meteo JSON or EPW; repeat for more years.")] = None,
     price: Annotated[list[Path] | None, typer.Option(help="Day-ahead prices, CSV.")] = None,
@@ -78,13 +83,15 @@ def whatif(
     asked, changed, both = catalogue.of(question), parse_settings(settings or []), parse_settings(shared or [])
     asked.cases(changed, both)  # refuses what cannot be before anything is read
     here, there = _sources(carbon, weather, price), _sources(to_carbon, to_weather, to_price)
-    chosen = _site(site)
+    chosen = load_site(site) if site else reference_site()
     begin = start or SYNTHETIC_START
     if start is None and (carbon or weather or price):
         raise ConfigError("recorded signals need a first day", where="--start", hint="give --start, e.g. 2022-07-11")
+    ensemble = _calibrated(model, draws) if model else spread_ensemble(chosen.hall, draws, spread, SEED)
+    chosen = chosen.model_copy(update={"hall": ensemble.halls[0]})
     setup = Setup(
         site=chosen,
-        ensemble=spread_ensemble(chosen.hall, draws, spread, SEED),
+        ensemble=ensemble,
         here=_world(here, chosen, begin),
         there=_other(here, there, chosen, begin, days),
         start=begin,
@@ -108,11 +115,15 @@ def _ask(setup: Setup, asked: Question, changed: dict[str, Any], shared: dict[st
         return ask(setup, asked, changed, shared, lambda share: progress.update(bar, completed=share))
 
 
-def _site(path: Path | None) -> Site:
-    if path is not None:
-        return load_site(path)
-    with as_file(files("data") / "site-1mw.toml") as shipped:
-        return load_site(shipped)
+def _calibrated(path: Path, draws: int) -> Ensemble:
+    """The posterior of a model file; raises DataError where the recording told nothing of a hall."""
+    model, card = load_model(path)
+    if model.hall is None:
+        why = card.get("hall", {}).get("without", "")
+        raise DataError(f"the model has no calibrated hall: {why}", where=str(path), hint="leave --model away")
+    window = card["window"]
+    span = f"{window['start'][:10]} to {window['end'][:10]}"
+    return posterior_ensemble(model.hall, date.fromisoformat(window["end"][:10]), span, draws, SEED)
 
 
 def _sources(carbon: list[Path] | None, weather: list[Path] | None, price: list[Path] | None) -> Sources:

@@ -4,7 +4,7 @@ from twin.scenarios.account import Band
 from twin.scenarios.answer import Answer, Outcome, Setup, ask
 from twin.scenarios.case import Case
 from twin.scenarios.catalogue import FREE, Catalogue, Question, load_catalogue, parse_settings
-from twin.scenarios.ensemble import Ensemble, spread_ensemble
+from twin.scenarios.ensemble import Ensemble, posterior_ensemble, spread_ensemble
 from twin.scenarios.limits import Limit
 from twin.scenarios.surroundings import World
 from twin.scenarios.transient import Loss
@@ -25,5 +25,6 @@ __all__ = [
     "ask",
     "load_catalogue",
     "parse_settings",
+    "posterior_ensemble",
     "spread_ensemble",
 ]

@@ -11,10 +11,10 @@ from facility.records import FloatArray
 from facility.site import Hall
 from twin.air import Weather
 from twin.hall import HallParams, PlantAction
+from twin.halls import edited
 from twin.plant import PlantControl, plant_control
 from twin.power import server_fan_speed
 from twin.scenarios.case import Case
-from twin.scenarios.ensemble import edited
 
 _INLET_OVER_SUPPLY_K = 1.0  # at which a server's appetite for air is estimated, as in twin.plant
 

@@ -5,15 +5,16 @@ A calibration's posterior comes in as draws of the configured hall. Without one,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, TypeVar
 
 import numpy as np
 
-from facility.site import Hall, StrictModel
+from facility.site import Hall
 from twin.hall import HallParams
+from twin.halls import batch, edited, figure
+from twin.identification.calibrated import CalibratedHall
 
 SIZE = 32
 SPREAD = 0.05
@@ -45,8 +46,6 @@ UNCERTAIN = (
     "tower.fan_rated_w",
     "tower.pump_rated_w",
 )
-_RACK_PARTS = ("node", "pdu")  # quantities of racks vary along the first of two axes
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Ensemble:
 
     def params(self) -> HallParams:
         """All draws as one batch of the twin."""
-        return _stack([HallParams.from_site(hall) for hall in self.halls], is_rack=False)
+        return batch(self.halls)
 
 
 def spread_ensemble(hall: Hall, size: int = SIZE, spread: float = SPREAD, seed: int = SEED) -> Ensemble:
@@ -80,36 +79,17 @@ def spread_ensemble(hall: Hall, size: int = SIZE, spread: float = SPREAD, seed: 
     return Ensemble(halls, source)
 
 
-def edited(model: T, path: str, value: Any) -> T:
-    """A copy of a configuration with the value at a dotted path replaced; it was checked when it was read."""
-    assert isinstance(model, StrictModel)  # noqa: S101 - keeps the walk typed
-    name, _, rest = path.partition(".")
-    inner = edited(getattr(model, name), rest, value) if rest else value
-    return model.model_copy(update={name: inner})
+def posterior_ensemble(
+    calibrated: CalibratedHall, day: date, window: str, size: int = SIZE, seed: int = SEED
+) -> Ensemble:
+    """Draws of a calibration's posterior; ``day`` and ``window`` say what it stems from."""
+    told = sum(one.is_told for one in calibrated.figures)
+    source = f"calibrated on {window}: {told} of {len(calibrated.figures)} figures told ({size} draws, seed {seed})"
+    return Ensemble(calibrated.draws(size, seed), source, day)
 
 
 def _moved(hall: Hall, factors: dict[str, float]) -> Hall:
     for path, factor in factors.items():
-        value: Any = hall
-        for name in path.split("."):
-            value = getattr(value, name)
         top = 1.0 if path == "economizer.effectiveness" else np.inf
-        hall = edited(hall, path, min(float(value) * factor, top))
+        hall = edited(hall, path, min(figure(hall, path) * factor, top))
     return hall
-
-
-def _stack(parts: Sequence[T], *, is_rack: bool) -> T:
-    """Equal values stay numbers, others become arrays: (B,), (B, 1) for racks, (B, R) for what is one for each rack."""
-    changes: dict[str, Any] = {}
-    first: Any = parts[0]
-    for field in fields(first):
-        values: list[Any] = [getattr(part, field.name) for part in parts]
-        if is_dataclass(values[0]):
-            changes[field.name] = _stack(values, is_rack=is_rack or field.name in _RACK_PARTS)
-        elif isinstance(values[0], np.ndarray):
-            changes[field.name] = np.stack(values)
-        elif any(value != values[0] for value in values):
-            column = np.array(values, dtype=np.float64)
-            changes[field.name] = column[:, None] if is_rack else column
-    stacked: T = replace(first, **changes)
-    return stacked
