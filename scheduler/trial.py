@@ -16,8 +16,8 @@ from facility.records import FloatArray
 from facility.site import Hall
 from scheduler.carl import RESIDUALS, Seen, corrected, observation
 from twin.air import Weather
-from twin.bench import uniform_inputs
 from twin.hall import HallFlows, HallInputs, HallParams, HallState, PlantAction, steady, step
+from twin.part_load import uniform_inputs
 from twin.plant import PlantControl, ramped
 from twin.signals import Series, Signals, pressure_pa
 

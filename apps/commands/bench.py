@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,16 +12,22 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
+from apps.bench_cluster import Size, bench_cluster
 from apps.bench_collector import Load, bench_collector
+from apps.bench_env import bench_env
+from apps.bench_plants import bench_plants
 from apps.bench_store import bench_store
 from apps.commands.output import console, parse_duration, parse_time, print_json
+from apps.run_config import resolved
 from facility.errors import ConfigError
 from facility.site import load_site
 from scheduler.account import Row
+from scheduler.cluster.api import Kube, connect
 from scheduler.evaluate import Benchmark, BenchmarkConfig, benchmark, run_seeds
 from twin.bench import bench
+from twin.part_load import LOADS
 
 
 class Plant(StrEnum):
@@ -142,10 +149,54 @@ def twin(
     site: Annotated[Path | None, typer.Option(help="The site file; the reference hall without one.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Halls stepped at once.")] = 1024,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 3.0,
+    steps: Annotated[int, typer.Option(min=0, help="Hall steps to take at least.")] = 1_000_000,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Hall steps a second on one core, and how much faster than real time that is."""
-    _show(bench(load_site(site).hall, batch=batch, seconds=seconds), json)
+    """Hall steps a second on one core, one hall against real time, slowing down and memory."""
+    hall, before_kb = load_site(site).hall, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = bench(hall, batch=batch, seconds=seconds, least_steps=steps)
+    grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
+    _show(result | {"memory_grown_mb": grown_kb / 1024.0}, json)
+
+
+@app.command()
+def plants(
+    weather: Annotated[
+        list[Path] | None, typer.Option(help="Open-Meteo JSON or EPW, one place each; synthetic without.")
+    ] = None,
+    site: Annotated[Path | None, typer.Option(help="The site file; the reference hall without one.")] = None,
+    load: Annotated[list[float] | None, typer.Option(min=0.05, max=1.0, help="Share of the GPUs at work.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """PUE and total power of one plant run the old way, by a good fixed rule, and at its physical optimum."""
+    with console.status("stepping through the weather"):
+        files = [Path(path) for path in resolved(tuple(weather or ()))]
+        rows = bench_plants(load_site(site).hall, files, load or LOADS)
+    if json:
+        print_json({"rows": rows})
+    else:
+        _show_plants(rows)
+
+
+def _show_plants(rows: list[dict[str, Any]]) -> None:
+    names = (
+        "weather",
+        "plant",
+        "load",
+        "IT kW",
+        "facility kW",
+        "PUE",
+        "worst hour",
+        "peak kW",
+        "warmest inlet C",
+        "L/kWh",
+    )
+    table = Table(*(Column(name, no_wrap=True) for name in names))
+    for row in rows:
+        numbers = (row["it_kw"], row["facility_kw"], row["pue"], row["peak_pue"], row["peak_kw"], row["max_inlet_c"])
+        shown = [f"{value:.3f}" if value < 4.0 else f"{value:.1f}" for value in (*numbers, row["wue_l_kwh"])]
+        table.add_row(row["weather"], row["plant"], f"{row['load']:.0%}", *shown)
+    Console(width=150).print(table)
 
 
 @app.command()
@@ -178,6 +229,51 @@ def collector(
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("polling", total=1.0)
         result = bench_collector(load, lambda share: progress.update(bar, completed=share))
+    _show(result, json)
+
+
+@app.command()
+def cluster(
+    kubeconfig: Annotated[
+        str, typer.Option(help="A throw-away API server; one with GPU nodes is refused.", show_default=False)
+    ],
+    jobs: Annotated[int, typer.Option(min=1, help="Labelled Jobs to make, two fifths of them running.")] = 5000,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes of eight GPUs to make.")] = 1250,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """One planning tick of the controller over a large cluster, and its memory; everything made is taken away."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("making the cluster", total=1.0)
+        result = bench_cluster(
+            Kube(connect(kubeconfig), timeout_s=300.0),
+            Size(jobs, nodes),
+            lambda share: progress.update(bar, completed=share),
+        )
+    _show(result, json)
+
+
+@app.command()
+def env(
+    site: Annotated[Path | None, typer.Option(help="The site file; the reference hall without one.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Halls stepped at once.")] = 512,
+    steps: Annotated[int, typer.Option(min=1, help="Hall steps to take, with random actions.")] = 1_000_000,
+    windows: Annotated[int, typer.Option(min=1, help="Synthetic weeks that episodes are drawn from.")] = 16,
+    shield: Annotated[bool, typer.Option(help="Guard every decision by the shield.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Steps a second of the joint environment on one core, jobs and observations included."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("stepping", total=1.0)
+        result = bench_env(
+            load_site(site).hall,
+            batch=batch,
+            steps=steps,
+            windows=windows,
+            shield=shield,
+            progress=lambda share: progress.update(bar, completed=share),
+        )
     _show(result, json)
 
 

@@ -13,13 +13,13 @@ from rich.table import Table
 
 from apps.commands.output import console, parse_time, print_json
 from apps.world import reference_site
-from facility.errors import DataError
+from facility.errors import ConfigError, DataError
 from facility.site import load_site
 from twin.calibrate import HORIZONS, Design
 from twin.calibrate import calibrate as fit
 from twin.learned import ROUNDS
 from twin.model_card import kinds, model_card
-from twin.model_file import card_path, save_model
+from twin.model_file import card_path, load_model, save_model
 from twin.telemetry.reading import read_telemetry
 from twin.telemetry.scoring import Score, score_faults
 from twin.telemetry.survey import survey
@@ -36,15 +36,21 @@ def calibrate(
     site: Annotated[
         Path | None, typer.Option(help="Site file: the hall to calibrate, and what points are for.")
     ] = None,
+    update: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="An earlier model: begin with its hall."),
+    ] = None,
     events: Annotated[Path | None, typer.Option(help="What truly happened, to score the faults found.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Trees of each residual: fewer are faster.")] = ROUNDS,
     json: Annotated[bool, typer.Option("--json", help="Print the model card as JSON.")] = False,
 ) -> None:
     """Fit the twin to a building's telemetry, chronologically, and say what is wrong with the recording."""
     until_us = (parse_time(train_until) - _EPOCH) // timedelta(microseconds=1)
+    if update is not None and site is not None:
+        raise ConfigError("--update and --site both name a hall", where="--update", hint="give one of them")
     configured = load_site(site) if site else None
     roles = configured.roles if configured else None
-    design = Design(configured.hall, True) if configured else Design(reference_site().hall, False)
+    design = Design(configured.hall, True) if configured else _design(update)
     if not out.parent.is_dir():
         raise DataError(f"there is no folder {out.parent}", where=str(out), hint="create it first")
     with console.status("reading") as status:
@@ -62,6 +68,16 @@ def calibrate(
         print_json(card)
     else:
         _show(card, kinds(found.faults), score, out)
+
+
+def _design(update: Path | None) -> Design:
+    """The hall of an earlier calibration, or the reference hall to be scaled."""
+    if update is None:
+        return Design(reference_site().hall, False)
+    earlier, _ = load_model(update)
+    if earlier.hall is None:
+        raise DataError("the earlier model has no calibrated hall", where=str(update), hint="leave --update away")
+    return Design(earlier.hall.best, True)
 
 
 def parse_horizons(text: str) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from rich.table import Table
 from apps.commands.calibrate import parse_horizons
 from apps.commands.output import console, parse_time, print_json
 from facility.errors import DataError
+from twin.drift_alarm import DriftAlarm, find_drift
 from twin.model_file import load_model
 from twin.prediction import Forecasts
 from twin.prediction import predict as forecast
@@ -43,15 +45,15 @@ def predict(
         raise DataError(f"there is no folder {out.parent}", where=str(out), hint="create it first")
     with console.status("forecasting"):
         building, _ = load_model(model)
-        forecasts = list(
-            forecast(building, read_telemetry(telemetry, points), from_us, parse_horizons(horizons), ahead)
-        )
+        recording = read_telemetry(telemetry, points)
+        forecasts = list(forecast(building, recording, from_us, parse_horizons(horizons), ahead))
         write_forecasts(forecasts, out)
+        drifts = find_drift(building, recording, from_us)
     summary = [_summary(part) for part in forecasts]
     if json:
-        print_json({"out": str(out), "forecasts": summary})
+        print_json({"out": str(out), "forecasts": summary, "drift": [asdict(drift) for drift in drifts]})
     else:
-        _show(summary, out)
+        _show(summary, drifts, out)
 
 
 def parse_known(text: str) -> frozenset[str]:
@@ -97,11 +99,13 @@ def _summary(part: Forecasts) -> dict[str, Any]:
     }
 
 
-def _show(summary: list[dict[str, Any]], out: Path) -> None:
+def _show(summary: list[dict[str, Any]], drifts: Sequence[DriftAlarm], out: Path) -> None:
     table = Table("point", "minutes ahead", "forecasts", "missing", "MAE to measured", "measured inside band")
     for row in summary:
         mae = "" if row["mae"] is None else f"{row['mae']:.3g}"
         inside = "" if row["inside_band"] is None else f"{row['inside_band']:.1%}"
         table.add_row(row["point"], str(row["horizon_min"]), str(row["forecasts"]), str(row["missing"]), mae, inside)
     Console().print(table)
+    for drift in drifts:
+        Console().print(f"drift: {drift.words}", soft_wrap=True)
     Console().print(f"wrote {out}", soft_wrap=True)

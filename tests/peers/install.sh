@@ -20,6 +20,7 @@ need libopenipmi-dev test -e /usr/include/OpenIPMI/mcserv.h
 need ipmitool has ipmitool
 need bpftrace has bpftrace
 need chromium has chromium
+need kubernetes-client has kubectl
 need "gcc libc6-dev" has cc
 if [ -z "$missing" ]; then
   echo "test peers: all are installed"

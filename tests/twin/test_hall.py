@@ -9,8 +9,8 @@ import pytest
 
 from tests.twin.halls import SITES, hall, outside, params, random_action, random_inputs, setpoints
 from twin.air import Weather
-from twin.bench import settle, uniform_inputs
 from twin.hall import HallFlows, HallInputs, HallState, PlantAction, _plant, steady, step
+from twin.part_load import settle, uniform_inputs
 from twin.plant import PLANTS, plant_control
 
 PARAMS = params()

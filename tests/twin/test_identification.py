@@ -11,9 +11,8 @@ import pytest
 from facility.records import FloatArray
 from tests.twin.halls import hall, outside, random_action, random_inputs, setpoints
 from twin.air import Weather
-from twin.bench import settle, uniform_inputs
 from twin.hall import HallParams, HallState, steady, step
-from twin.halls import batch
+from twin.halls import batch, edited
 from twin.identification import CalibratedHall
 from twin.identification.calibrated import figures_of
 from twin.identification.figures import PATHS, PRIORS, SPREADS, moved
@@ -21,6 +20,8 @@ from twin.identification.fit import posterior
 from twin.identification.observed import OUTPUTS, OVERHEAD
 from twin.identification.operation import Operation
 from twin.identification.replay import replay
+from twin.identification.watch import usual, watch
+from twin.part_load import settle, uniform_inputs
 from twin.plant import plant_control
 
 DAYS, STEPS = 8, 8 * 96
@@ -127,6 +128,33 @@ def test_it_travels_as_json(calibrated: CalibratedHall) -> None:
     again = CalibratedHall.from_json(json.loads(json.dumps(calibrated.to_json())), "card")
     assert again.best == calibrated.best
     assert again.draws(5, 1) == calibrated.draws(5, 1)
+
+
+def test_a_change_of_the_building_is_alarmed_and_named_and_none_where_there_is_none(
+    told: tuple[Operation, dict[str, FloatArray], FloatArray], calibrated: CalibratedHall
+) -> None:
+    truth, outputs = moved(hall(), told[2]), [name for name in OUTPUTS if name != "mechanical plant, W"]
+    rng = np.random.default_rng(8)
+    run = operated(rng, 24 * 96)
+    fouled = edited(truth, "crah.rated_fan_w", 1.15 * truth.crah.rated_fan_w)
+    shown = replay([truth, fouled, calibrated.best], run, outputs)
+    noisy = {name: values[:, :2] * rng.normal(1.0, 0.005, (len(run), 2)) for name, values in shown.items()}
+    computed = {name: values[:, 2] for name, values in shown.items()}
+    week = run.part(0, 10 * 96)
+    usually = usual(
+        {name: values[: 10 * 96, 0] for name, values in noisy.items()},
+        {name: values[: 10 * 96] for name, values in computed.items()},
+        week,
+    )
+    assert set(usually) == set(outputs)
+    later = run.part(10 * 96, len(run))
+    after = {name: values[10 * 96 :] for name, values in computed.items()}
+    assert watch({name: values[10 * 96 :, 0] for name, values in noisy.items()}, after, later, usually) == []
+    found = watch({name: values[10 * 96 :, 1] for name, values in noisy.items()}, after, later, usually)
+    fans = next(drift for drift in found if drift.output == "air handlers' fans, W")
+    assert fans.change_pct == pytest.approx(15.0, abs=4.0)
+    assert fans.since_step < 2 * 96
+    assert not {"UPS loss, W", "distribution loss, W", "tower fans, W"} & {drift.output for drift in found}
 
 
 # The physics gates on the calibrated twin: its posterior's draws and, figure by figure, its extremes.

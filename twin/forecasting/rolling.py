@@ -17,8 +17,8 @@ from twin.forecasting.model import NEEDED_D, Trainer
 from twin.forecasting.running import at
 
 ISSUE_EVERY_H = 6  # 00, 06, 12 and 18 UTC
-TRAIN_EVERY_H = (18, 30)  # of the first day and of the later ones: every hour of issue comes round, at less cost
-REFIT_D = 56
+TRAIN_EVERY_H = (18, 6)  # of the first day and of the later ones, which need the more rows; hours of issue come round
+REFIT_D = 28
 WARM_UP_D = 84  # before the test: its misses are what the first bands are made of
 HISTORY_D = 60  # of carbon before the first issue: the reach of the longest inputs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from facility.errors import DataError
 from facility.records import FloatArray
 from facility.site import Hall, validate
 from twin.identification.figures import PATHS, PRIORS, moved, value_of
+from twin.identification.watch import Usual
 
 TOLD = 0.5  # a figure is told where its spread is below this share of the prior's, or it has left the prior's band
 _Z90 = 1.645
@@ -52,6 +53,7 @@ class CalibratedHall:
     comparison: tuple[Comparison, ...]
     outputs: tuple[str, ...]  # what the recording held of the physics
     notes: tuple[str, ...]
+    usually: Mapping[str, Usual] = field(default_factory=dict)  # how the recording differs from it day by day
 
     @property
     def best(self) -> Hall:
@@ -74,6 +76,7 @@ class CalibratedHall:
             "comparison": [asdict(row) for row in self.comparison],
             "outputs": list(self.outputs),
             "notes": list(self.notes),
+            "usually": {name: asdict(value) for name, value in self.usually.items()},
         }
 
     @classmethod
@@ -91,6 +94,7 @@ class CalibratedHall:
             comparison=tuple(Comparison(**row) for row in data["comparison"]),
             outputs=tuple(data["outputs"]),
             notes=tuple(data["notes"]),
+            usually={name: Usual(**value) for name, value in data["usually"].items()},
         )
 
 

@@ -25,6 +25,7 @@ from twin.identification.observed import observed
 from twin.identification.operation import STEP_S, Operation, operation
 from twin.identification.replay import replay
 from twin.identification.structure import structure
+from twin.identification.watch import usual
 
 LEAST_STEPS = 192  # two days: below them nothing is fitted
 MOST_STEPS = 96 * 120  # the newest 120 days are used
@@ -125,6 +126,7 @@ def identify(columns: Columns, reference: Hall, *, is_given: bool) -> Calibrated
         )
     comparison = _tried(hall, run, seen)
     theta, covariance = posterior(hall, run, seen)
+    computed = {name: values[:, 0] for name, values in replay([moved(hall, theta)], run, list(seen)).items()}
     return CalibratedHall(
         hall=hall,
         theta=theta,
@@ -133,6 +135,7 @@ def identify(columns: Columns, reference: Hall, *, is_given: bool) -> Calibrated
         comparison=comparison,
         outputs=tuple(seen),
         notes=(*notes, *run.assumed),
+        usually=usual(seen, computed, run),
     )
 
 
