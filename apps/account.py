@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Summary:
     start: str
     end: str
     ticks: int
+    ticks_missed: int  # that were due in the run's span and at which nothing was decided
     decisions: int
     verdicts: dict[str, int]
     readings: int
@@ -42,7 +43,9 @@ class Summary:
         return asdict(self)
 
 
-def settle(store: Store, roles: Roles, signals: Signals, run: str, start: datetime, end: datetime) -> Summary:
+def settle(
+    store: Store, roles: Roles, signals: Signals, run: str, start: datetime, end: datetime, tick_s: float = SLICE_S
+) -> Summary:
     """Energy from the counters, carbon as energy x intensity of each quarter-hour, counts from the store.
 
     All of it over the span for which every meter has readings: a meter that is read later than the others would
@@ -60,6 +63,7 @@ def settle(store: Store, roles: Roles, signals: Signals, run: str, start: dateti
         start=start.isoformat(),
         end=end.isoformat(),
         ticks=counts["decisions"],
+        ticks_missed=max(ticks_due(start, end, tick_s) - counts["decisions"], 0),
         decisions=counts["decisions"],
         verdicts={kind: counts[kind] for kind in ("accepted", "clipped", "rejected")},
         readings=counts["readings"],
@@ -71,6 +75,13 @@ def settle(store: Store, roles: Roles, signals: Signals, run: str, start: dateti
         coverage_pct=None if total is None or end <= start else 100.0 * span.length_s / (end - start).total_seconds(),
         signals="synthetic" if signals.carbon.synthetic else signals.carbon.source,
     )
+
+
+def ticks_due(start: datetime, end: datetime, tick_s: float) -> int:
+    """How many multiples of ``tick_s`` since midnight UTC lie after ``start`` and up to ``end``."""
+    midnight = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    passed = [int((when - midnight).total_seconds() // tick_s) for when in (start, end)]
+    return max(passed[1] - passed[0], 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

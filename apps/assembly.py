@@ -10,29 +10,31 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
+from apps.deciding import Decider, make_joint
+from apps.modes import Grant, ModeRules, Modes
 from apps.outlook import open_outlook
 from apps.run_config import RunConfig
 from apps.site_devices import CLUSTER, LOOPBACK, emulated_ports, open_devices
 from apps.state_dir import StateDir
 from apps.tick import Loop
 from apps.world import signals_of
+from facility.audit import SERVICE
 from facility.checks import GuardLimits
 from facility.clock import Clock
 from facility.collector import Collector, Polled
 from facility.errors import ConfigError
 from facility.guard import Guard
 from facility.journal import Journal
+from facility.overrides import Overrides
 from facility.profile import Release, load_profile
-from facility.records import Actuator, Command, Mode, Quality, Reading
+from facility.records import Actuator, Command, Quality, Reading
 from facility.site import Site
 from facility.store import Store
 from scheduler.cluster.remote import RemoteCluster
-from scheduler.joint import JointPolicy
-from scheduler.rules import make_policy
-from twin.plant import plant_control
 from twin.signals import Signals
 
 RESUME = timedelta(days=7)
+JOB_DAYS = 60.0  # an emulated building has jobs for so long, and its loop may be active as long
 TICKS_MISSED = 2.5  # setpoints that were not decided anew for so many ticks are held no longer
 # However fast the clock of an emulated building runs, so many wall seconds are left at least:
 SILENCE_S = 5.0  # to a device's time-out
@@ -50,6 +52,8 @@ class Parts:
     loop: Loop
     devices: tuple[Actuator, ...]
     polled: tuple[Polled, ...]
+    modes: Modes
+    overrides: Overrides
     speed: float = 1.0
     releases: dict[str, Release] = field(default_factory=dict)  # by device name, where control has a time-out
 
@@ -76,12 +80,16 @@ class Parts:
         """By device: what keeps it under remote control, which are enable, time-out, and a count that moves."""
         return {name: self._keep_alive(name, release, count) for name, release in self.releases.items()}
 
+    def is_back(self, device: str) -> bool:
+        """Whether a device reports itself that nobody commands it; one that cannot tell does not."""
+        release = self.releases.get(device)
+        reading = None if release is None else self.loop.collector.latest.get(f"{device}/{release.active_point}")
+        return reading is not None and reading.value == 0.0
+
     def lost_control(self) -> list[str]:
         """Devices that are held and report themselves that nobody commands them, in words."""
-        latest, held = self.loop.collector.latest, {point.split("/")[0] for point in self.loop.guard.left_over}
-        active = {name: f"{name}/{self.releases[name].active_point}" for name in sorted(held & set(self.releases))}
-        lost = [name for name, point in active.items() if point in latest and latest[point].value == 0.0]
-        return [f"{name} is back under its own control" for name in lost]
+        held = {point.split("/")[0] for point in self.loop.guard.left_over}
+        return [f"{name} is back under its own control" for name in sorted(held) if self.is_back(name)]
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,7 +122,7 @@ def assemble(
 ) -> Parts:
     """All parts of ``config``; raises EcoError with what to do where one of them cannot be had."""
     site = config.load_site()
-    _refuse_unsafe(config, site)
+    modes = Modes(state.mode, config.run, _first_grant(config), mode_rules(site))
     if not site.device:
         hint = "add a [[device]] table for each, as in data/site.toml; `eco site check` tries them"
         raise ConfigError("no devices are configured: there is nothing to read", where=config.site, hint=hint)
@@ -127,7 +135,9 @@ def assemble(
         Polled(device, max(settings.poll_s, POLL_S * config.speed), settings.deadline_s)
         for device, settings in zip(devices, site.device, strict=True)
     )
-    jobs, plant = make_policy(site.control.policy), plant_control(site.control.plant, site.hall)
+    max_age_s = fresh_s(site, config.speed)
+    policy = make_joint("", site, max_age_s)
+    overrides = Overrides(state.overrides)
     store = Store.open(state.database, config.run)
     collector = Collector(polled, clock, sink)
     collector.resume(_newest(store, clock.now()))
@@ -135,12 +145,11 @@ def assemble(
         collector=collector,
         cluster=cluster,
         outlook=open_outlook(config.sources, site, signals, state.root / "carbon"),
-        policy=JointPolicy(jobs, plant, site.roles, max(site.control.max_age_s, FRESH_S * config.speed)),
-        guard=Guard(guarded, _limits(site, config.speed), journal, config.mode),
+        decider=Decider(policy, site, max_age_s),
+        guard=Guard(guarded, guard_limits(site, config.speed), journal, modes.mode, overrides),
         store=store,
-        mode=config.mode,
     )
-    return Parts(site, store, loop, devices, polled, config.speed, _releases(site))
+    return Parts(site, store, loop, devices, polled, modes, overrides, config.speed, _releases(site))
 
 
 def _newest(store: Store, now: datetime) -> list[Reading]:
@@ -159,25 +168,32 @@ def identity(site: Site) -> str:
     return f"{site.site.name} ({kind}, {hashlib.sha256(addresses.encode()).hexdigest()[:12]})"
 
 
-def _refuse_unsafe(config: RunConfig, site: Site) -> None:
-    """Only an emulated site is commanded, and none whose rack inlets are not watched."""
-    if config.mode is not Mode.ACTIVE:
-        return
-    if not site.site.emulated:
-        raise ConfigError("mode active is for an emulated site", where=config.site, hint="run it in shadow")
-    if any(device.allow_gpu_writes for device in site.device):
-        raise ConfigError("an emulated site must not command the GPUs of this machine", where="allow_gpu_writes")
+def fresh_s(site: Site, speed: float) -> float:
+    """Seconds until a reading is stale."""
+    return max(site.control.max_age_s, FRESH_S * speed)
+
+
+def mode_rules(site: Site) -> ModeRules:
+    """What ``site`` allows: an emulated one, or one that consents, whose rack inlets are watched."""
+    longest = timedelta(hours=site.service.active_max_h)
+    if not site.site.emulated and not site.service.allow_active:
+        return ModeRules("mode active is for an emulated site, or one whose [service] says allow_active", longest)
+    if site.site.emulated and any(device.allow_gpu_writes for device in site.device):
+        return ModeRules("an emulated site must not command the GPUs of this machine: allow_gpu_writes", longest)
     if not site.roles.rack_inlet_c:
-        raise ConfigError(
-            "mode active needs rack inlet temperatures to watch",
-            where=config.site,
-            hint="name their points in [roles] rack_inlet_c",
-        )
+        return ModeRules("it needs rack inlet temperatures to watch, named in [roles] rack_inlet_c", longest)
+    return ModeRules("", timedelta(days=JOB_DAYS) if site.site.emulated else longest)
 
 
-def _limits(site: Site, speed: float) -> GuardLimits:
+def _first_grant(config: RunConfig) -> Grant:
+    person = config.person or SERVICE.name
+    return Grant(config.mode, config.start, person, why="as the run was started", until=config.active_until)
+
+
+def guard_limits(site: Site, speed: float) -> GuardLimits:
+    """What the guard of ``site`` holds every write to."""
     return GuardLimits(
-        max_age_s=max(site.control.max_age_s, FRESH_S * speed),
+        max_age_s=fresh_s(site, speed),
         watch=site.roles.rack_inlet_c,
         watch_max=site.control.inlet_limit_c,
         rate_s=site.control.tick_s,

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from facility.records import Quality, Reading
-from facility.store import READINGS, Store
+from facility.store import Store
+from facility.tables import READINGS
 
 BATCH = 10_000
 POINTS = 1000

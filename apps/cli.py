@@ -20,6 +20,7 @@ from facility.errors import EcoError
 COMMANDS = {
     "up": "up",
     "run": "run",
+    "replay": "replay",
     "site": "app",
     "ingest": "ingest",
     "record": "record",
@@ -29,6 +30,12 @@ COMMANDS = {
     "train": "train",
     "bench": "app",
     "whatif": "whatif",
+    "report": "report",
+    "agent": "agent",
+    "controller": "controller",
+    "job": "app",
+    "event": "event",
+    "token": "app",
 }
 """What each command is called in its module, ``apps.commands.NAME``."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from facility.records import Decision, Forecast, PointState, State
+from twin.signals import Series
 
 
 def _plain(value: Any) -> Any:
@@ -49,3 +50,18 @@ def forecast_json(forecast: Forecast) -> dict[str, Any]:
     """A forecast with the time it was issued and its band."""
     plain: dict[str, Any] = _plain(asdict(forecast))
     return plain
+
+
+def series_json(series: Series) -> dict[str, Any]:
+    """A signal as it is known now; a step without a value is null."""
+    return {
+        "quantity": series.quantity,
+        "unit": series.unit,
+        "zone": series.zone,
+        "start": series.start.isoformat(),
+        "step_s": series.step_s,
+        "value": _plain(series.value),
+        "kind": series.kind,
+        "source": series.source,
+        "synthetic": series.synthetic,
+    }

@@ -29,6 +29,8 @@ class RunConfig(StrictModel):
     site: str = ""  # path; empty for the reference hall
     sources: Sources = Sources()
     mode: Mode = Mode.SHADOW
+    person: str = ""  # who started it; ACTIVE needs one
+    active_until: AwareDatetime | None = None  # ACTIVE falls back to SHADOW then
     start: AwareDatetime
     until: AwareDatetime | None = None
     speed: float = Field(default=1.0, gt=0)

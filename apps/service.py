@@ -3,51 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from apps import left_over
 from apps.account import Summary, settle
-from apps.api import make_api
-from apps.assembly import Parts, assemble
+from apps.assembly import Parts, assemble, fresh_s
+from apps.codec import series_json
+from apps.control import Control
+from apps.demand_response import DemandResponse
+from apps.heart import Heart
+from apps.keeper import FLUSH_S, Keeper
+from apps.proposals import Status
 from apps.run_config import RunConfig, load_run
+from apps.serving import serve_api
 from apps.shared_clock import SharedClock
+from apps.started import started_entry
 from apps.state_dir import StateDir, write_json
-from apps.web import guest_server, listen_on
+from apps.supervise import CONFIG_EXIT
+from apps.upkeep import Upkeep
+from apps.watch import Watch
+from facility.audit import SERVICE
 from facility.clock import Clock, WallClock
-from facility.errors import ConfigError, EcoError, StoreError
+from facility.errors import ConfigError, EcoError
 from facility.records import Forecasts, Mode, Reading, State
+from facility.rollups import History
 from facility.store import Store
 
 log = logging.getLogger("eco.service")
 
-FLUSH_S = 0.2  # wall seconds; readings of this long share one durable commit
 WIND_DOWN_S = 5.0  # wall seconds that tasks have to end before control is handed back without waiting for them
-PENDING_MAX = 1_000_000  # readings that wait for a store that does not take them; then the oldest are dropped, and said
 
 
 class Service:
     """Runs one configured run until its end, or until it is told to stop; then hands control back."""
 
     def __init__(self, config: RunConfig, state: StateDir, clock: Clock) -> None:
-        self._config = config
-        self._state = state
-        self._clock = clock
-        self._parts: Parts = assemble(config, state, clock, self._enqueue)
-        self._pending: list[Reading] = []
+        self._config, self._state, self._clock = config, state, clock
+        self._parts: Parts = assemble(config, state, clock, self._offer)
+        self.keeper = Keeper(self._parts.store)
+        demand = DemandResponse(self._parts.loop, self._parts.site, state, config.run)
+        self.control = Control(self._parts, self.keeper, clock, demand)
+        self.heart = Heart(self._parts, self.control, clock)
+        max_age_s = fresh_s(self._parts.site, config.speed)
+        self.watch = Watch(self._parts.site, self._parts.store, config.run, max_age_s)
+        history = History(self._parts.store, state.history, self._parts.site.service.history)
+        self._upkeep = Upkeep(self._parts, self.control, self.keeper, self.watch, history, clock)
         self._stop = asyncio.Event()
-        self._acknowledged = 0
-        self._control_problems: list[str] = []  # of the last heartbeat
-        self._store_problem = ""
-        self._heartbeats = 0
-        self._blind_since: datetime | None = None
+        self._ticks_done = 0
         self._failed_to_give_back: list[str] = []
 
     @property
@@ -55,10 +62,19 @@ class Service:
         """The store that this process owns."""
         return self._parts.store
 
+    @property
+    def parts(self) -> Parts:
+        """What the run is put together from."""
+        return self._parts
+
     async def state_now(self) -> State:
         """The state at this moment."""
         state, _ = await self._parts.loop.state(self._clock.now())
         return state
+
+    def now(self) -> datetime:
+        """The time by the run's clock."""
+        return self._clock.now()
 
     def forecasts(self) -> Forecasts:
         """The forecasts of the last tick."""
@@ -71,17 +87,42 @@ class Service:
             "site": site.site.model_dump(),
             "roles": site.roles.model_dump(),
             "control": site.control.model_dump(),
-            "mode": self._config.mode.value,
+            "report": site.report.model_dump(mode="json"),
+            "hall": {"gpus": site.hall.gpus, "gpu_model": site.hall.node.gpu.model},
+            "mode": self.control.modes.mode.value,
+            "grant": self.control.modes.grant.to_json(),
             "run": self._config.run,
             "start": self._config.start.isoformat(),
             "now": self._clock.now().isoformat(),
             "speed": self._config.speed,
-            "policy": self._parts.loop.policy.name,
+            "policy": self._parts.loop.decider.policy.name,
             "signals": {
                 "carbon": {"source": signals.carbon.source, "synthetic": signals.carbon.synthetic},
                 "weather": {"source": signals.drybulb.source, "synthetic": signals.drybulb.synthetic},
             },
         }
+
+    def counters(self) -> dict[str, float]:
+        """What only counts up or tells how full something is, by name: for metrics."""
+        keeper = self.keeper
+        return {
+            "readings_acknowledged_total": float(keeper.acknowledged),
+            "readings_dropped_total": float(keeper.dropped + self._parts.loop.collector.dropped),
+            "readings_waiting": float(keeper.waiting),
+            "audit_rows_total": float(keeper.audited),
+            "heartbeats_total": float(self.heart.beats),
+            "ticks_total": float(self._ticks_done),
+            "overrides_held": float(len(self.control.overrides.held)),
+            "proposals_open": float(len(self.control.proposals.listed(Status.OPEN))),
+        }
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """What is wrong now, worst first."""
+        return self.watch.now()
+
+    def carbon(self) -> dict[str, Any]:
+        """The grid's intensity as energy is accounted with it."""
+        return series_json(self._parts.signals.carbon)
 
     def health(self) -> dict[str, Any]:
         """Whether the loop runs, what is wrong with it, and what it has acknowledged."""
@@ -90,12 +131,13 @@ class Service:
         return {
             "status": "stopping" if self._stop.is_set() else "degraded" if problems else "ok",
             "pid": os.getpid(),
-            "mode": self._config.mode.value,
+            "mode": self.control.modes.mode.value,
             "run": self._config.run,
             "now": self._clock.now().isoformat(),
             "last_decision_at": None if last is None else last.at.isoformat(),
-            "readings_acknowledged": self._acknowledged,
-            "heartbeats": self._heartbeats,
+            "readings_acknowledged": self.keeper.acknowledged,
+            "audit_rows": self.keeper.audited,
+            "heartbeats": self.heart.beats,
             "problems": problems,
         }
 
@@ -107,14 +149,15 @@ class Service:
             for device in self._parts.devices
             if (health := loop.collector.health(device.name)).is_up is False
         ]
-        store = [self._store_problem] if self._store_problem else []
-        return [*loop.problems, *self._control_problems, *silent, *store]
+        store = [self.keeper.problem] if self.keeper.problem else []
+        return [*loop.problems, *self.heart.problems, *silent, *store, *self._upkeep.problems]
 
     def summary(self) -> Summary:
         """The account of this run so far."""
         parts = self._parts
         end = min(self._clock.now(), self._config.until or datetime.max.replace(tzinfo=UTC))
-        return settle(parts.store, parts.site.roles, parts.signals, self._config.run, self._config.start, end)
+        tick_s = parts.site.control.tick_s
+        return settle(parts.store, parts.site.roles, parts.signals, self._config.run, self._config.start, end, tick_s)
 
     def stop(self) -> None:
         """Ask for an orderly end."""
@@ -123,14 +166,15 @@ class Service:
     async def run(self) -> int:
         """Serve until the end; hands control back whatever happens. Returns the exit code."""
         async with self._parts:
-            await (
-                self._parts.read_all()
-            )  # so that every meter has a reading from the start, and the first tick sees all
-            async with self._api() as serving:
+            # So that every meter has a reading from the start, and the first tick sees all.
+            await self._parts.read_all()
+            self.keeper.note(started_entry(self._config, self._parts, self._clock.now()))
+            async with serve_api(self, self._state, self._config, self._parts.site) as serving:
                 if isinstance(self._clock, SharedClock):
                     await self._clock.started()
-                await self._at_start()
-                work = [self._collect(), self._flush(), self._beat(), self._ticks()]
+                await self.heart.at_start()
+                work = [self._parts.loop.collector.run(), self._flush(), self.heart.run(self._stop)]
+                work += [self._ticks(), self._upkeep.run(self._stop)]
                 tasks = [asyncio.create_task(job) for job in work]
                 stopped = asyncio.create_task(self._stop.wait())
                 try:
@@ -139,18 +183,6 @@ class Service:
                     self._stop.set()
                     await self._wind_down([*tasks, stopped])
         return 1 if self._failed_to_give_back else _exit_code([*tasks, serving])
-
-    async def _at_start(self) -> None:
-        """What an earlier run left commanded is taken over at the next decision, or given back where none will come."""
-        guard = self._parts.loop.guard
-        for error in await guard.survey():
-            log.warning("cannot tell what an earlier run left: %s", error)
-        if not guard.left_over:
-            return
-        if self._config.mode is Mode.ACTIVE:
-            await left_over.take_over(guard, self.store, self._clock.now())
-        else:
-            self._control_problems = await left_over.give_back(guard, self.store, self._clock.now())
 
     async def _wind_down(self, tasks: list[asyncio.Task[Any]]) -> None:
         loop = self._parts.loop
@@ -163,100 +195,24 @@ class Service:
         _, late = await asyncio.wait(tasks, timeout=WIND_DOWN_S)
         if late:
             log.warning("%d tasks were slow to end", len(late))
+        for row in await self.control.demand.abandon(SERVICE, self._clock.now()):
+            self.keeper.note(row)
         self._failed_to_give_back = await loop.guard.hand_back()
         if self._failed_to_give_back:  # once more: the device may have been busy
             self._failed_to_give_back = await loop.guard.hand_back()
         for error in self._failed_to_give_back:
             log.error("hand-back failed: %s", error)
-        await self._commit()
+        await self.keeper.commit()
         if self._config.until is not None and self._clock.now() >= self._config.until:
             write_json(self._state.summary, self.summary().to_json())
 
-    def _listen(self) -> socket.socket:
-        """The configured port; beside an emulated building any other where that was taken: api.json says which."""
-        try:
-            return listen_on(self._config.api_port)
-        except ConfigError:
-            if not self._parts.site.site.emulated:
-                raise
-            return listen_on(0)
-
-    @contextlib.asynccontextmanager
-    async def _api(self) -> AsyncIterator[asyncio.Task[None]]:
-        app = make_api(self, self._state.token("api"))
-        server = guest_server(app)
-        listener = self._listen()
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.02)
-        address = {"url": f"http://127.0.0.1:{listener.getsockname()[1]}", "pid": os.getpid()}
-        write_json(self._state.api, address)
-        try:
-            yield serving
-        finally:
-            self._state.api.unlink(missing_ok=True)
-            server.should_exit = True
-            await asyncio.wait([serving])
-
-    async def _collect(self) -> None:
-        await self._parts.loop.collector.run()
-
-    async def _enqueue(self, readings: list[Reading]) -> None:
-        self._pending.extend(readings)
+    async def _offer(self, readings: list[Reading]) -> None:
+        await self.keeper.offer(readings)
 
     async def _flush(self) -> None:
         while not self._stop.is_set():
             await asyncio.sleep(FLUSH_S)
-            await self._commit()
-
-    async def _commit(self) -> None:
-        """Keep what has come in; what the store does not take waits for the next time."""
-        batch, self._pending = self._pending, []
-        if not batch:
-            return
-        try:
-            self._acknowledged += await asyncio.to_thread(self.store.append_readings, batch)
-        except StoreError as error:
-            self._pending = [*batch, *self._pending]
-            dropped = max(len(self._pending) - PENDING_MAX, 0)
-            del self._pending[:dropped]
-            self._store_problem = f"readings wait, {dropped} were dropped: {error}"
-            log.error("%s", self._store_problem)
-        else:
-            self._store_problem = ""
-
-    async def _beat(self) -> None:
-        while not self._stop.is_set():
-            await self._beat_once()
-            await self._clock.sleep(self._parts.heartbeat_s)
-
-    async def _beat_once(self) -> None:
-        """Hold what was decided; in heat and outside the hours for it the building's own control takes over at once."""
-        if self._config.mode is not Mode.ACTIVE:
-            guard = self._parts.loop.guard
-            self._control_problems = await left_over.give_back(guard, self.store, self._clock.now())
-            return
-        loop, now = self._parts.loop, self._clock.now()
-        state = State(now, loop.collector.snapshot(now))
-        why = loop.guard.checks.heat(state) or loop.guard.checks.off_schedule(now) or self._long_blindness(state)
-        if why:
-            errors = await loop.guard.hand_back()
-            self._control_problems = [f"control is given back: {why}", *errors]
-            return
-        errors = await loop.guard.let_go(state)
-        errors += await loop.guard.beat(self._parts.signs_of_life(self._heartbeats + 1), state)
-        self._heartbeats += not errors
-        self._control_problems = [*errors, *self._parts.lost_control(), *loop.guard.departures(state)]
-
-    def _long_blindness(self, state: State) -> str:
-        """Why too little is seen, once that has lasted as long as a device waits for a heartbeat."""
-        why = self._parts.loop.guard.checks.blindness(state)
-        if not why:
-            self._blind_since = None
-            return ""
-        self._blind_since = self._blind_since or state.at
-        lasted_s = (state.at - self._blind_since).total_seconds()
-        return why if lasted_s > 60.0 * self._parts.timeout_min else ""
+            await self.keeper.commit()
 
     async def _ticks(self) -> None:
         """Decide at every multiple of the tick; a tick that was overrun is skipped, never made up for."""
@@ -267,10 +223,20 @@ class Service:
                 await self._sleep_until(self._config.until)
                 return
             await self._sleep_until(due)
-            decision = await self._parts.loop.tick(self._clock.now())
-            log.info("%s: %d commands: %s", decision.at.isoformat(), len(decision.commands), decision.reason)
-            for problem in self._parts.loop.problems:
-                log.warning("%s", problem)
+            if self.control.modes.mode is not Mode.OFF and not self._stop.is_set():
+                await self._tick(next_multiple(due, tick_s))
+
+    async def _tick(self, next_due: datetime) -> None:
+        loop = self._parts.loop
+        decision = await loop.tick(self._clock.now())
+        self._ticks_done += 1
+        log.info("%s: %d commands: %s", decision.at.isoformat(), len(decision.commands), decision.reason)
+        for problem in loop.problems:
+            log.warning("%s", problem)
+        if loop.last_state is not None:
+            self.control.propose(loop.last_state, next_due)
+            await self.control.reapply(loop.last_state)
+            await self.control.demand.renew(loop.last_state)
 
     async def _sleep_until(self, when: datetime) -> None:
         while not self._stop.is_set() and (left_s := (when - self._clock.now()).total_seconds()) > 0:
@@ -305,13 +271,14 @@ async def serve(state: StateDir) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """``python -m apps.service DIR``: serve the run configured in the state directory."""
-    from pathlib import Path
-
     arguments = sys.argv[1:] if argv is None else argv
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         return asyncio.run(serve(StateDir(Path(arguments[0]))))
+    except ConfigError as error:
+        log.error("%s", error)
+        return CONFIG_EXIT
     except EcoError as error:
         log.error("%s", error)
         return 1

@@ -50,6 +50,31 @@ class StateDir:
         return self.root / "written.json"
 
     @property
+    def mode(self) -> Path:
+        """The mode that the present run is in."""
+        return self.root / "mode.json"
+
+    @property
+    def overrides(self) -> Path:
+        """Points that a person holds."""
+        return self.root / "overrides.json"
+
+    @property
+    def event(self) -> Path:
+        """The demand-response event that is under way; absent where none is."""
+        return self.root / "event.json"
+
+    @property
+    def history(self) -> Path:
+        """Folder of the Parquet segments to which old rows go."""
+        return self.root / "history"
+
+    @property
+    def tokens(self) -> Path:
+        """Personal tokens of the API, hashed."""
+        return self.root / "tokens.json"
+
+    @property
     def clock(self) -> Path:
         """Epoch and speed of an emulated site's clock."""
         return self.root / "clock.json"

@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from facility.errors import ConfigError
+
 RESTART_AFTER_S = 2.0  # a process that died rests this long before it is started again
 RESTART_AFTER_MAX_S = 30.0
 STEADY_S = 60.0  # after this long without dying, the next death counts as a first one
+CONFIG_EXIT = 78  # EX_CONFIG of sysexits.h: the process ends so where its configuration is wrong; no start mends that
 STOP_WITHIN_S = 30.0  # more than winding down takes where no device answers the release
 
 
@@ -60,12 +63,23 @@ class Child:
         """The exit code, or None while it runs."""
         return None if self.process is None else self.process.poll()
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it ended for its configuration: it would end so again, however often it is started."""
+        return self.exit_code == CONFIG_EXIT
+
     def rest_s(self) -> float:
         """How long to wait before the next start: twice as long after each death in a row."""
         return min(RESTART_AFTER_S * 2.0 ** max(self.deaths - 1, 0), RESTART_AFTER_MAX_S)
 
     def keep_running(self) -> str | None:
-        """Restart the process when it has died and rested; says in words what happened, if anything did."""
+        """Restart the process when it has died and rested; says in words what happened, if anything did.
+
+        Raises ConfigError with its last words where it ended for its configuration.
+        """
+        if self.is_hopeless:
+            hint = f"correct it and start again; see {self.log}"
+            raise ConfigError(f"it cannot run as it is configured:\n{self.last_words()}", where=self.name, hint=hint)
         if self.exit_code is None:
             return None
         now = time.monotonic()

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from apps.codec import decision_json
+from apps.deciding import Decider
+from apps.inputs import Inputs, pack
 from apps.outlook import Outlook
 from facility.collector import Collector
 from facility.errors import EcoError
-from facility.guard import Guard, Written
-from facility.records import Decision, Forecasts, Mode, Quality, Reading, State
+from facility.guard import Guard
+from facility.records import Command, Decision, Forecasts, Quality, Reading, State
 from facility.store import Store
+from facility.written import Written
 from scheduler.cluster.remote import RemoteCluster
-from scheduler.policy import Policy
+
+Withholds = Callable[[Command], str]
+"""Why a command of the policy must wait while an event lasts, in words; empty where it need not."""
 
 
 @dataclass(slots=True)
@@ -25,12 +30,14 @@ class Loop:
     collector: Collector
     cluster: RemoteCluster | None
     outlook: Outlook
-    policy: Policy
+    decider: Decider
     guard: Guard
     store: Store
-    mode: Mode
+    withholds: Withholds | None = None
     last_forecasts: Forecasts = field(default_factory=dict)
+    last_state: State | None = None
     last_decision: Decision | None = None
+    last_written: tuple[Written, ...] = ()
     problems: tuple[str, ...] = ()  # of the last tick
 
     async def state(self, at: datetime) -> tuple[State, list[str]]:
@@ -49,28 +56,38 @@ class Loop:
         state, problems = await self.state(at)
         forecasts, missing = await asyncio.to_thread(self.outlook.issue, at)  # a provider may take its time
         problems += [f"forecast: {error}" for error in missing]
-        decision = self.policy.decide(state, forecasts)
-        written = await self.guard.apply(decision.commands, state)
+        decision = self.decider.decide(state, forecasts)
+        waiting = {command.point: why for command in decision.commands if (why := self._withheld(command))}
+        commands = [command for command in decision.commands if command.point not in waiting]
+        written = await self.guard.apply(commands, state)
         self.problems = tuple(problems)
-        self.last_forecasts, self.last_decision = forecasts, decision
-        await asyncio.to_thread(self._record, decision, written, forecasts)
+        self.last_state, self.last_forecasts = state, forecasts
+        self.last_decision, self.last_written = decision, tuple(written)
+        inputs = Inputs.of(state, forecasts, decision, self.guard.mode)
+        await asyncio.to_thread(self._record, decision, written, inputs, waiting)
         return decision
 
-    def _record(self, decision: Decision, written: Sequence[Written], forecasts: Forecasts) -> None:
+    def _withheld(self, command: Command) -> str:
+        return "" if self.withholds is None else self.withholds(command)
+
+    def _record(
+        self, decision: Decision, written: Sequence[Written], inputs: Inputs, waiting: Mapping[str, str]
+    ) -> None:
         payload = decision_json(decision)
-        payload["mode"] = self.mode.value
+        payload["mode"] = inputs.mode
         payload["forecasts"] = {
             name: {
                 "issued_at": forecast.issued_at.isoformat(),
                 "source": forecast.source,
                 "synthetic": forecast.synthetic,
             }
-            for name, forecast in sorted(forecasts.items())
+            for name, forecast in sorted(inputs.forecasts.items())
         }
         payload["problems"] = list(self.problems)
-        self.store.append_decision(decision, payload)
-        self.store.append_verdicts(decision.at, [(done.verdict, done.read_back, done.error) for done in written])
-        carbon = forecasts.get("carbon_intensity_g_kwh")
+        payload["withheld"] = dict(waiting)
+        verdicts = [(done.verdict, done.read_back, done.error) for done in written]
+        self.store.append_tick(decision, payload, verdicts, pack(inputs))
+        carbon = inputs.forecasts.get("carbon_intensity_g_kwh")
         if carbon is not None:
             self.store.append_readings([_forecast_reading(carbon.value[0], decision.at, carbon.source)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from apps.assembly import JOB_DAYS
 from apps.dashboard.command import page_command
 from apps.run_config import RunConfig, Sources
 from apps.shared_clock import SharedClock, set_clock, start_clock
@@ -30,7 +32,6 @@ READY_WITHIN_S = 60.0
 LOOK_S = 0.1
 PAGE_PORT = 8501
 API_PORT = 8400
-JOB_DAYS = 60.0
 
 
 NOTHING_GIVEN = Sources()
@@ -78,9 +79,10 @@ class Up:
                 self._start(children, config)
                 self._watch(children)
             finally:
+                stopping_at = SharedClock(self._state).now()
                 for child in reversed(children):
                     child.stop()
-                self._keep_place()
+                self._keep_place(self._came_to(stopping_at))
             summary = read_json(self._state.summary)
         return summary if isinstance(summary, dict) else None
 
@@ -93,6 +95,8 @@ class Up:
             site=str(options.site.resolve()) if options.site else "",
             sources=options.sources,
             mode=Mode.ACTIVE,  # allowed because the site is emulated: checked above
+            person=f"{getpass.getuser()} (eco up)",
+            active_until=start + timedelta(days=JOB_DAYS),
             start=start,
             until=start + options.duration if options.duration else None,
             speed=options.speed,
@@ -194,7 +198,7 @@ class Up:
     def _watch(self, children: list[Child]) -> None:
         service = children[1]
         while not self._is_stopping:
-            self._keep_place()
+            self._keep_place(SharedClock(self._state).now())
             if service.exit_code == 0 and self._state.summary.exists():
                 return
             for child in children:
@@ -203,13 +207,15 @@ class Up:
                     self._say(event)
             time.sleep(LOOK_S)
 
-    def _keep_place(self) -> None:
-        """Note how far the clock has come, for the next run in this directory."""
-        place = {
-            "at": SharedClock(self._state).now().isoformat(),
-            "sources": self._options.sources.model_dump(mode="json"),
-        }
+    def _keep_place(self, at: datetime) -> None:
+        """Note how far the building has come, for the next run in this directory."""
+        place = {"at": at.isoformat(), "sources": self._options.sources.model_dump(mode="json")}
         write_json(self._state.root / "left.json", place)
+
+    def _came_to(self, stopping_at: datetime) -> datetime:
+        """Where the building stopped: the clock itself runs on while processes end, and is of no use by then."""
+        saved = read_json(self._state.root / "emulator.json")
+        return stopping_at if saved is None else max(stopping_at, datetime.fromisoformat(saved["at"]))
 
     def _describe(self, config: RunConfig, synthetic: bool) -> None:
         world = "synthetic (labelled as such everywhere)" if synthetic else "recorded"

@@ -5,13 +5,16 @@ In order; each can reject a command, and range and step can clip it:
 1. ``unknown_point``  some actuator serves the point
 2. ``not_a_number``   the value is finite
 3. ``not_writable``   the point may be written at all
-4. ``schedule``       the site allows writing at this hour
-5. ``blind``          enough of the watched readings (rack inlets) are good and fresh
-6. ``hot``            no watched reading is above its limit, unless the command takes load away
-7. ``stale``          the point's own reading is good and fresh
-8. ``range``          clipped to the point's limits
-9. ``step``           clipped to the largest change that is allowed in ``rate_s``, from the value measured before it
-10. what the actuator itself says
+4. ``override``       no person holds the point
+5. ``schedule``       the site allows writing at this hour
+6. ``blind``          enough of the watched readings (rack inlets) are good and fresh
+7. ``hot``            no watched reading is above its limit, unless the command takes load away
+8. ``stale``          the point's own reading is good and fresh
+9. ``range``          clipped to the point's limits
+10. ``step``          clipped to the largest change that is allowed in ``rate_s``, from the value measured before it
+11. what the actuator itself says
+
+A person's own value passes 4, 5, 8 and 10: the person wins at once, within what the device and the hall bear.
 """
 
 from __future__ import annotations
@@ -20,10 +23,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from facility.overrides import Overrides
 from facility.records import JOB_GPU_CAP_W, JOB_RUN_FLAG, Actuator, Command, Point, Quality, State, Verdict, VerdictKind
 from facility.site import Window
+
+
+class Authority(StrEnum):
+    """On whose word a command comes."""
+
+    LOOP = "loop"  # the policy's
+    CONSENT = "consent"  # the policy's or an event's, which a person accepted or ordered
+    OVERRIDE = "override"  # a person's own value
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +59,8 @@ class GuardLimits:
 class Checks:
     """What the rules say of a command, given the points of all actuators and what is known now."""
 
-    def __init__(self, actuators: Sequence[Actuator], limits: GuardLimits) -> None:
+    def __init__(self, actuators: Sequence[Actuator], limits: GuardLimits, overrides: Overrides | None = None) -> None:
+        self._overrides = overrides
         self._actuators = tuple(actuators)
         self._limits = limits
         self._hot: set[str] = set()  # watched readings that were too hot and have not been seen calm since
@@ -57,32 +71,44 @@ class Checks:
         """The actuator that serves ``point``."""
         return next((actuator for actuator in self._actuators if point in actuator.points), None)
 
-    def check(self, command: Command, state: State) -> Verdict:
+    def check(self, command: Command, state: State, authority: Authority = Authority.LOOP) -> Verdict:
         """The guard's word on ``command`` given what is known in ``state``; writes nothing."""
         actuator = self.owner(command.point)
         if actuator is None:
             return _rejected(command, "unknown_point", "no actuator serves this point")
         point = actuator.points[command.point]
-        rejection = self._rejection(command, point, state)
+        rejection = self._rejection(command, point, state, authority)
         if rejection is not None:
             return rejection
-        clipped = self._clip(command, point, state)
+        is_own = authority is Authority.OVERRIDE
+        clipped = self._clip(command, replace(point, max_step=None) if is_own else point, state)
         said = actuator.check(replace(command, value=clipped.value))
         return clipped if said.kind is VerdictKind.ACCEPTED else replace(said, command=command)
 
-    def _rejection(self, command: Command, point: Point, state: State) -> Verdict | None:
+    def _rejection(self, command: Command, point: Point, state: State, authority: Authority) -> Verdict | None:
         if command.value is not None and not math.isfinite(command.value):
             return _rejected(command, "not_a_number", f"{command.value!r} is no value")
         if not point.writable:
             return _rejected(command, "not_writable", "the profile marks this point as read only")
+        is_own = authority is Authority.OVERRIDE
+        if not is_own and (held := self._held(command)) is not None:
+            return held
         if command.value is None:
             return None  # giving back is always allowed
         if point.kind == "job":  # a job is in the state or unknown to its actuator: its point is not measured
             return (
                 None if self._lightens(command, state) else self._blind(command, state) or self._too_hot(command, state)
             )
-        rules = (self._off_schedule, self._blind, self._too_hot, self._stale)
+        safety = (self._blind, self._too_hot)
+        rules = safety if is_own else (self._off_schedule, *safety, self._stale)
         return next((found for rule in rules if (found := rule(command, state)) is not None), None)
+
+    def _held(self, command: Command) -> Verdict | None:
+        override = None if self._overrides is None else self._overrides.of(command.point)
+        if override is None:
+            return None
+        where = "at the device" if override.is_found else f"by {override.person}"
+        return _rejected(command, "override", f"held {where} since {override.since:%Y-%m-%d %H:%M} UTC: {override.why}")
 
     def moved(self, point: str, state: State) -> None:
         """``point`` was just written: what it may be changed by counts from the value before, for ``rate_s``."""

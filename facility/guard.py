@@ -1,7 +1,8 @@
 """The last check before any actuator's write, device or cluster; nothing else calls ``write`` or ``release``.
 
-The rules are in ``facility.checks``. Only in ACTIVE is anything written. Control is held by heartbeats, which are sent
-to a device only while its setpoints are being decided anew; giving back is allowed in every mode and at any time.
+The rules are in ``facility.checks``. In ACTIVE what the loop decides is written, in ADVISORY what a person accepts,
+in the other modes nothing. Control is held by heartbeats, which are sent to a device only while its setpoints are being
+decided anew; giving back is allowed in every mode and at any time.
 """
 
 from __future__ import annotations
@@ -9,43 +10,59 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
 
-from facility.checks import Checks, GuardLimits
-from facility.errors import DeviceTimeout, EcoError, GuardError, ReadBackError, ReleaseUnknown
+from facility.checks import Authority, Checks, GuardLimits
+from facility.errors import GuardError
+from facility.giving_back import release
+from facility.held import Held
 from facility.journal import Journal
-from facility.records import Actuator, Command, Mode, Reading, State, Verdict, VerdictKind
+from facility.overrides import Overrides
+from facility.records import Actuator, Command, Mode, State, Verdict, VerdictKind
+from facility.writing import Writer
+from facility.written import NO_ANSWER, Written
 
+__all__ = ["Guard", "Written"]
 log = logging.getLogger("eco.guard")
 
-NO_ANSWER = "no answer within the deadline"
 
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of a command: the verdict, and the value read back where something was written."""
-
-    verdict: Verdict
-    read_back: float | None = None
-    error: str = ""
-    answered: bool = True  # False where the device was silent
+_Turn = tuple[Actuator, list[int]]  # who writes, and which of the commands
 
 
 class Guard:
     """Checks commands against points, limits and the state, and alone hands them to the actuators."""
 
-    def __init__(self, actuators: Sequence[Actuator], limits: GuardLimits, journal: Journal, mode: Mode) -> None:
+    def __init__(
+        self,
+        actuators: Sequence[Actuator],
+        limits: GuardLimits,
+        journal: Journal,
+        mode: Mode,
+        overrides: Overrides | None = None,
+    ) -> None:
         self._actuators = tuple(actuators)
         self._limits = limits
-        self.checks = Checks(actuators, limits)
+        self.checks = Checks(actuators, limits, overrides)
         self._journal = journal
         self._mode = mode
         self._is_closed = False
         self._turns = {actuator.name: asyncio.Lock() for actuator in actuators}
-        self._decided_at: dict[str, datetime] = {}  # by point: when it was last written by a decision
-        self._known_since: dict[str, datetime] = {}  # by point that an earlier run left: when this one first saw it
-        self._held: dict[str, tuple[float, datetime]] = {}  # by point: what was written, and when
+        self._held = Held()
+        self._writer = Writer(
+            limits, self._turns, journal, self._held, self.checks, self._refuse_if_closed, self._write_back
+        )
+
+    @property
+    def mode(self) -> Mode:
+        """What may be written now."""
+        return self._mode
+
+    def set_mode(self, mode: Mode) -> None:
+        """From now on; what is under way is refused where the new mode does not allow it. Gives nothing back."""
+        self._mode = mode
+
+    def _may_write(self, authority: Authority) -> bool:
+        """The loop in ACTIVE alone; what a person accepted, ordered or set in ADVISORY too."""
+        return self._mode is Mode.ACTIVE or (self._mode is Mode.ADVISORY and authority is not Authority.LOOP)
 
     @property
     def left_over(self) -> frozenset[str]:
@@ -84,100 +101,54 @@ class Guard:
 
     # Writing ------------------------------------------------------------------------------------------------------
 
-    async def apply(self, commands: Iterable[Command], state: State) -> list[Written]:
-        """Check every command; only in ACTIVE write what passed and read it back. Results come in the same order.
+    async def apply(
+        self, commands: Iterable[Command], state: State, authority: Authority = Authority.LOOP
+    ) -> list[Written]:
+        """Check every command; where the mode allows it write what passed and read it back. Results in the same order.
 
         The plant comes before the jobs: cooling leads the load. Actuators are written side by side, the commands of one
         in their order; one that fails costs its own commands alone, and is left in peace until the next tick.
         """
-        verdicts = [self.checks.check(command, state) for command in commands]
+        verdicts = [self.checks.check(command, state, authority) for command in commands]
         done = [Written(verdict) for verdict in verdicts]
-        if self._mode is not Mode.ACTIVE:
+        if not self._may_write(authority):
             return done
-        passed = [index for index, verdict in enumerate(verdicts) if verdict.kind is not VerdictKind.REJECTED]
-        jobs = [index for index in passed if self._is_job(verdicts[index].command.point)]
-        for phase in ([index for index in passed if index not in jobs], jobs):
-            by_actuator: dict[str, list[int]] = {}
-            for index in phase:
-                actuator = self.owner(verdicts[index].command.point)
-                if actuator is not None:
-                    by_actuator.setdefault(actuator.name, []).append(index)
-            await asyncio.gather(*(self._write_some(indices, done, state) for indices in by_actuator.values()))
+        plant, jobs = self._sorted(verdicts)
+        for phase in (plant, jobs):
+            groups = (
+                self._writer.write(actuator, indices, done, state, authority, is_jobs=phase is jobs)
+                for actuator, indices in phase.values()
+            )
+            await asyncio.gather(*groups)
         return done
+
+    def _sorted(self, verdicts: Sequence[Verdict]) -> tuple[dict[str, _Turn], dict[str, _Turn]]:
+        """Who writes which of what passed, plant and jobs apart, told now: a job may end while others are written."""
+        plant: dict[str, _Turn] = {}
+        jobs: dict[str, _Turn] = {}
+        for index, verdict in enumerate(verdicts):
+            actuator = self.owner(verdict.command.point)
+            if verdict.kind is VerdictKind.REJECTED or actuator is None:
+                continue
+            phase = jobs if self._is_job(verdict.command.point) else plant
+            phase.setdefault(actuator.name, (actuator, []))[1].append(index)
+        return plant, jobs
 
     def _is_job(self, point: str) -> bool:
         actuator = self.owner(point)
         return actuator is not None and actuator.points[point].kind == "job"
 
-    async def _write_some(self, indices: Sequence[int], done: list[Written], state: State) -> None:
-        """Write the commands of one actuator in turn."""
-        is_silent = False
-        for index in indices:
-            verdict = done[index].verdict
-            if is_silent:
-                done[index] = Written(verdict, error="not written: the device did not answer the command before")
-                continue
-            done[index] = await self._write(verdict, state)
-            is_silent = not done[index].answered
-
-    async def _write(self, verdict: Verdict, state: State) -> Written:
-        command = replace(verdict.command, value=verdict.value)
-        actuator = self._owner_of(command)
-        if command.value is None:
-            return await self._write_back(actuator, verdict)
-        try:
-            async with asyncio.timeout(self._limits.write_deadline_s), self._turns[actuator.name]:
-                self._refuse_if_closed(command)
-                self._remember(command.point, state)
-                await actuator.write(command)
-                reading = await actuator.read_back(command)
-            self._compare(command, reading)
-        except (TimeoutError, DeviceTimeout) as error:
-            return Written(verdict, error=str(error) or NO_ANSWER, answered=False)
-        except EcoError as error:
-            return Written(verdict, error=str(error))
-        except Exception as error:
-            log.exception("%s: the write failed", command.point)
-            return Written(verdict, error=repr(error))
-        self.checks.moved(command.point, state)
-        self._decided_at[command.point] = state.at
-        self._held[command.point] = (command.value, state.at)
-        return Written(verdict, read_back=reading.value)
-
-    async def _write_back(self, actuator: Actuator, verdict: Verdict) -> Written:
+    async def _write_back(self, actuator: Actuator, point: str, is_job: bool) -> str:
         """A device is given back whole: what else was written to it goes with the point that was named."""
-        if self._is_job(verdict.command.point):
-            await actuator.release([verdict.command.point])
-            return Written(verdict)
-        points = [point for point in self.left_over if point in actuator.points]
-        return Written(verdict, error=await self._give_back(actuator, points))
+        if is_job:
+            return await self._let_go(actuator, point)
+        return await self._give_back(actuator, [one for one in self.left_over if one in actuator.points])
 
-    def _remember(self, point: str, state: State) -> None:
-        if not self._is_job(point):  # a job is not given back: it goes on as it is
-            known = state.points.get(point)
-            self._journal.remember(point, None if known is None else known.value)
-
-    def _owner_of(self, command: Command) -> Actuator:
-        actuator = self.owner(command.point)
-        if actuator is None:
-            raise GuardError("no actuator serves this point", where=command.point)
-        return actuator
-
-    def _refuse_if_closed(self, command: Command) -> None:
+    def _refuse_if_closed(self, command: Command, authority: Authority) -> None:
         if self._is_closed:
             raise GuardError("not written: control is being given back", where=command.point)
-
-    def _compare(self, command: Command, reading: Reading) -> None:
-        wanted = command.value
-        if wanted is not None and not self._is_close(wanted, reading.value):
-            raise ReadBackError(
-                f"wrote {wanted:g}, the device reports {reading.value}",
-                where=command.point,
-                hint="check whether the point is locked locally or overridden",
-            )
-
-    def _is_close(self, wanted: float, found: float | None) -> bool:
-        return found is not None and abs(found - wanted) <= self._limits.read_back_tolerance * max(abs(wanted), 1.0)
+        if not self._may_write(authority):  # the mode was changed while this command waited for its turn
+            raise GuardError(f"not written: the mode is {self._mode.value} now", where=command.point)
 
     # Holding ------------------------------------------------------------------------------------------------------
 
@@ -188,7 +159,7 @@ class Guard:
         little, nor to a device whose setpoints were not decided anew for ``hold_s`` or stem from an earlier run. Such a
         device goes back to its own control when its time-out is over.
         """
-        if self._mode is not Mode.ACTIVE or self._is_closed:
+        if not self._may_write(Authority.CONSENT) or self._is_closed:
             return []
         why = self.checks.blindness(state)
         if why:
@@ -200,9 +171,9 @@ class Guard:
 
     async def _beat_one(self, device: str, signs: Sequence[Command], state: State) -> str:
         points = self._written_of(device)
-        if not all(point in self._decided_at for point in points):
+        if not self._held.all_decided(points):
             return ""  # left by an earlier run: it is for the next decision to take it over
-        if self._age_s(points, state) > self._limits.hold_s:
+        if self._held.age_s(points, state.at) > self._limits.hold_s:
             return ""  # ``let_go`` speaks of it
         for command in signs:
             actuator = self.owner(command.point)
@@ -210,7 +181,7 @@ class Guard:
                 return f"{command.point}: not a writable point"
             try:
                 async with asyncio.timeout(self._limits.write_deadline_s), self._turns[actuator.name]:
-                    self._refuse_if_closed(command)
+                    self._refuse_if_closed(command, Authority.CONSENT)
                     await actuator.write(command)
             except Exception as error:
                 return f"{command.point}: {str(error) or NO_ANSWER}"
@@ -221,12 +192,11 @@ class Guard:
 
         Of what an earlier run left, the time counts from when this one saw it first.
         """
-        for point in self.left_over - set(self._decided_at):
-            self._known_since.setdefault(point, state.at)
+        self._held.found(self.left_over, state.at)
         said = []
         for actuator in self._actuators:
             points = self._written_of(actuator.name)
-            age_s = self._age_s(points, state)
+            age_s = self._held.age_s(points, state.at)
             if age_s > self._limits.hold_s:
                 error = await self._give_back(actuator, points)
                 said.append(f"{actuator.name} is given back, a setpoint was last decided {age_s:.0f} s ago")
@@ -237,20 +207,21 @@ class Guard:
         actuator = next((one for one in self._actuators if one.name == device), None)
         return [] if actuator is None else sorted(point for point in self.left_over if point in actuator.points)
 
-    def _age_s(self, points: Sequence[str], state: State) -> float:
-        """How long ago the oldest of them was decided."""
-        times = [self._decided_at.get(point) or self._known_since.get(point, state.at) for point in points]
-        return max(((state.at - at).total_seconds() for at in times), default=0.0)
-
     def departures(self, state: State) -> list[str]:
         """Points that no longer report what was written, in words: a lost command, or somebody else's."""
-        found = []
-        for point, (wanted, at) in sorted(self._held.items()):
-            reading = state.points.get(point)
-            is_later = reading is not None and reading.measured_at > at and reading.is_usable(self._limits.max_age_s)
-            if reading is not None and is_later and not self._is_close(wanted, reading.value):
-                found.append(f"{point} reports {reading.value:g} where {wanted:g} was written")
-        return found
+        found = self.departed(state)
+        return [f"{point} reports {now:g} where {wanted:g} was written" for point, (wanted, now) in found.items()]
+
+    def departed(self, state: State) -> dict[str, tuple[float, float]]:
+        """By point that no longer reports what was written: what was written, and what it reports."""
+        return self._held.departed(state, self._limits.max_age_s, self._limits.read_back_tolerance)
+
+    def leave(self, points: Iterable[str]) -> None:
+        """Somebody else has set these points since: they stay as they are, and are ours no longer."""
+        gone = self.left_over & set(points)
+        if gone:
+            self._journal.forget(gone)
+        self._held.forget(gone)
 
     # Giving back --------------------------------------------------------------------------------------------------
 
@@ -268,52 +239,30 @@ class Guard:
         errors = [f"{point}: written by an earlier run, and no device serves it now" for point in strangers]
         return errors + [error for error in await asyncio.gather(*tasks) if error]
 
+    async def let_jobs_go(self, points: Iterable[str]) -> list[str]:
+        """Caps and holds of jobs are taken away, in any mode; a cluster then starts what waits, as it would alone."""
+        owned = [(point, actuator) for point in points if (actuator := self.owner(point)) is not None]
+        errors = [await self._let_go(actuator, point) for point, actuator in owned if self._is_job(point)]
+        return [error for error in errors if error]
+
+    async def _let_go(self, actuator: Actuator, point: str) -> str:
+        try:
+            async with asyncio.timeout(self._limits.write_deadline_s), self._turns[actuator.name]:
+                await actuator.release([point])
+        except Exception as error:
+            return f"{point}: {str(error) or NO_ANSWER}"
+        return ""
+
     async def _give_back(self, actuator: Actuator, points: Sequence[str]) -> str:
         """Release, and forget what was given back; returns what went wrong, in words."""
         if not points:
             return ""
         try:
             async with asyncio.timeout(self._limits.write_deadline_s), self._turns[actuator.name]:
-                kept = await self._release(actuator, points)
+                kept = await release(actuator, points, self._journal, self._limits.read_back_tolerance)
             done = [point for point in points if point not in kept]
             self._journal.forget(done)
         except Exception as error:
             return f"{actuator.name}: {str(error) or NO_ANSWER}"
-        for point in done:
-            for known in (self._decided_at, self._known_since, self._held):
-                known.pop(point, None)
+        self._held.forget(done)
         return "; ".join(f"{point}: {why}" for point, why in kept.items())
-
-    async def _release(self, actuator: Actuator, points: Sequence[str]) -> dict[str, str]:
-        """Release what has no former value to go back to, where the family goes back to one; else release all.
-
-        Returns the points that could not be given back, with the reason.
-        """
-        is_restored = getattr(actuator, "restores", False)
-        former = [point for point in points if is_restored and self._journal.before(point) is not None]
-        rest = [point for point in points if point not in former]
-        kept = await self._restore(actuator, former)
-        try:
-            if rest:
-                await actuator.release(rest)
-        except ReleaseUnknown:
-            kept |= await self._restore(actuator, rest)
-        return kept
-
-    async def _restore(self, actuator: Actuator, points: Sequence[str]) -> dict[str, str]:
-        """Write what stood there before, or the nearest that the device takes, and read it back."""
-        kept: dict[str, str] = {}
-        for point in points:
-            before = self._journal.before(point)
-            if before is None:
-                kept[point] = "what stood there before is not known: set it by hand to what the building wants"
-                continue
-            wanted = Command(point, before, actuator.points[point].unit, "what stood there before")
-            allowed = actuator.check(wanted).value
-            command = replace(wanted, value=before if allowed is None else allowed)
-            try:
-                await actuator.write(command)
-                self._compare(command, await actuator.read_back(command))
-            except EcoError as error:
-                kept[point] = str(error)
-        return kept

@@ -68,7 +68,24 @@ _POINTS = Parameter(_names, "point names joined by commas", required=True)
 _LIMIT = Parameter(_limit, "at most so many rows", 100)
 _RUN = Parameter(str, "of this run alone (/v1/about names the present one, the query runs all)")
 
+
+def _rolled(table: str, length: str) -> Query:
+    return Query(
+        f"SELECT ts, point, mean, low, high, last, unit, readings, bad FROM {table}"  # noqa: S608 - our own names
+        " WHERE list_contains($point, point) AND ts >= $start AND ts < $end AND coalesce(run = $run, true)"
+        " ORDER BY ts, point",
+        f"mean, lowest, highest and last value of points in buckets of {length}; bad readings are counted, not used",
+        {"point": _POINTS, "start": _START, "end": _END, "run": _RUN},
+    )
+
+
 QUERIES: Mapping[str, Query] = {
+    "minutes": _rolled("minutes", "a minute"),
+    "quarters": _rolled("quarters", "a quarter of an hour"),
+    "segments": Query(
+        "SELECT level, day, file, row_count, written_at FROM segments ORDER BY level, day, file",
+        "the Parquet files to which old rows went, under history/ in the state directory",
+    ),
     "latest": Query(
         "SELECT point, arg_max(ts, ts) AS ts, arg_max_null(value, ts) AS value, any_value(unit) AS unit,"
         " arg_max(quality, ts) AS quality, any_value(source) AS source"
@@ -91,6 +108,12 @@ QUERIES: Mapping[str, Query] = {
             "every_s": Parameter(_seconds, "length of a bucket in seconds; 0 for none", 0.0),
         },
     ),
+    "readings": Query(
+        "SELECT ts, value, quality FROM readings WHERE point = $point AND ts >= $start AND ts < $end"
+        " AND coalesce(run = $run, true) ORDER BY ts, received_at",
+        "every reading of one point as it was measured, with its quality",
+        {"point": Parameter(str, "name of one point", required=True), "start": _START, "end": _END, "run": _RUN},
+    ),
     "points": Query(
         "SELECT point, any_value(unit) AS unit, count(*) AS readings, count(value) AS with_value, min(ts) AS first,"
         " max(ts) AS last FROM readings WHERE coalesce(run = $run, true) GROUP BY point ORDER BY point",
@@ -110,9 +133,9 @@ QUERIES: Mapping[str, Query] = {
     ),
     "decisions": Query(
         "SELECT ts, policy, policy_version, model_version, reason, payload FROM decisions"
-        " WHERE ts >= $start AND coalesce(run = $run, true) ORDER BY ts DESC LIMIT $limit",
+        " WHERE ts >= $start AND ts < $end AND coalesce(run = $run, true) ORDER BY ts DESC LIMIT $limit",
         "the last decisions, newest first, with all that they held as JSON",
-        {"start": _START, "limit": _LIMIT, "run": _RUN},
+        {"start": _START, "end": _END, "limit": _LIMIT, "run": _RUN},
     ),
     "verdicts": Query(
         "SELECT ts, point, wanted, value, kind, rule, detail, read_back, error FROM verdicts"
@@ -125,6 +148,40 @@ QUERIES: Mapping[str, Query] = {
         " WHERE ts >= $start AND coalesce(run = $run, true) ORDER BY ts DESC LIMIT $limit",
         "what else happened, newest first",
         {"start": _START, "limit": _LIMIT, "run": _RUN},
+    ),
+    "audit": Query(
+        "SELECT ts, kind, subject, action, person, role, why, before, after, payload, run FROM audit"
+        " WHERE ts >= $start AND ts < $end AND coalesce(kind = $kind, true) AND coalesce(person = $person, true)"
+        " AND coalesce(run = $run, true) ORDER BY ts DESC, rowid DESC LIMIT $limit",
+        "who did what and why, newest first: modes, proposals, overrides, events, tokens, runs",
+        {
+            "start": _START,
+            "end": _END,
+            "kind": Parameter(str, "mode, proposal, override, event, token or run alone"),
+            "person": Parameter(str, "of this person alone"),
+            "limit": _LIMIT,
+            "run": _RUN,
+        },
+    ),
+    "modes": Query(
+        "SELECT ts, before, after, person, role, why FROM audit WHERE kind = 'mode' AND coalesce(run = $run, true)"
+        " ORDER BY ts DESC, rowid DESC LIMIT $limit",
+        "every change of mode: when, from, to, by whom and why",
+        {"limit": _LIMIT, "run": _RUN},
+    ),
+    "proposals": Query(
+        "SELECT subject AS proposal, min(ts) AS made_at, max(ts) AS ts, arg_max(action, rowid) AS status,"
+        " arg_max(person, rowid) AS person, arg_max(why, rowid) AS why, arg_min(payload, rowid) AS payload"
+        " FROM audit WHERE kind = 'proposal' AND ts >= $start AND coalesce(run = $run, true)"
+        " GROUP BY subject ORDER BY made_at DESC, subject LIMIT $limit",
+        "every proposal with what became of it, newest first",
+        {"start": _START, "limit": _LIMIT, "run": _RUN},
+    ),
+    "inputs": Query(
+        "SELECT ts, content, run FROM inputs WHERE ts >= $start AND ts < $end AND coalesce(run = $run, true)"
+        " ORDER BY ts, run LIMIT $limit",
+        "what each decision was made on, packed, oldest first: `eco replay` reads it",
+        {"start": _START, "end": _END, "limit": _LIMIT, "run": _RUN},
     ),
     "counts": Query(
         "SELECT (SELECT count(*) FROM readings WHERE ts >= $start AND coalesce(run = $run, true)) AS readings,"

@@ -7,7 +7,6 @@ and its configuration locked, so that no query can read or write another file.
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,37 +17,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facility import queries
+from facility import queries, rows
+from facility.audit import AuditEntry
 from facility.errors import DataError, StoreError, StoreLocked
-from facility.records import Decision, Reading, Verdict
+from facility.records import Decision, Reading
+from facility.tables import QUALITIES, READINGS, STAMP, TABLES
 
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS readings (ts TIMESTAMPTZ NOT NULL, point VARCHAR NOT NULL, value DOUBLE, unit VARCHAR"
-    " NOT NULL, quality VARCHAR NOT NULL, source VARCHAR NOT NULL, received_at TIMESTAMPTZ NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS decisions (ts TIMESTAMPTZ NOT NULL, policy VARCHAR NOT NULL, policy_version VARCHAR NOT"
-    " NULL, model_version VARCHAR NOT NULL, reason VARCHAR NOT NULL, payload VARCHAR NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS verdicts (ts TIMESTAMPTZ NOT NULL, point VARCHAR NOT NULL, wanted DOUBLE, value DOUBLE,"
-    " kind VARCHAR NOT NULL, rule VARCHAR NOT NULL, detail VARCHAR NOT NULL, read_back DOUBLE, error VARCHAR NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS events (ts TIMESTAMPTZ NOT NULL, kind VARCHAR NOT NULL, subject VARCHAR NOT NULL,"
-    " payload VARCHAR NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS ingested (digest VARCHAR NOT NULL, file VARCHAR NOT NULL, kind VARCHAR NOT NULL,"
-    " readings BIGINT NOT NULL, ingested_at TIMESTAMPTZ NOT NULL, run VARCHAR)",
-    "CREATE TABLE IF NOT EXISTS trace_jobs (trace VARCHAR NOT NULL, form VARCHAR NOT NULL, submit_s DOUBLE NOT NULL,"
-    " duration_s DOUBLE NOT NULL, gpus BIGINT NOT NULL, run VARCHAR)",
-)
-
-_STAMP: pa.DataType = pa.timestamp("us", "UTC")
-READINGS = pa.schema(
-    {
-        "ts": _STAMP,
-        "point": pa.string(),
-        "value": pa.float64(),
-        "unit": pa.string(),
-        "quality": pa.string(),
-        "source": pa.string(),
-    }
-)
-_QUALITIES = {"good", "bad", "uncertain"}
+BATCH_ROWS = 200_000  # read at a time
 
 
 class Store:
@@ -74,7 +49,7 @@ class Store:
             connection = duckdb.connect(str(path))
         except duckdb.Error as error:
             raise _explain(path, error) from error
-        for table in _TABLES:
+        for table in TABLES:
             connection.execute(table)
         for name in ("readings", "decisions", "verdicts", "events"):  # a store of an earlier version has none
             connection.execute(f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS run VARCHAR DEFAULT ''")
@@ -102,39 +77,31 @@ class Store:
 
     def append_decision(self, decision: Decision, payload: Mapping[str, Any]) -> None:
         """Keep one decision with all that it held."""
-        row = {
-            "ts": decision.at,
-            "policy": decision.policy,
-            "policy_version": decision.policy_version,
-            "model_version": decision.model_version,
-            "reason": decision.reason,
-            "payload": json.dumps(payload, default=str),
-        }
-        self._insert("decisions", pa.Table.from_pylist([row]))
+        self._insert("decisions", rows.decision_rows(decision, payload))
 
-    def append_verdicts(self, at: datetime, verdicts: Sequence[tuple[Verdict, float | None, str]]) -> None:
-        """Keep the guard's verdicts of one tick, each with the value read back and the error, where there was one."""
-        rows = [
-            {
-                "ts": at,
-                "point": verdict.command.point,
-                "wanted": verdict.command.value,
-                "value": verdict.value,
-                "kind": verdict.kind.value,
-                "rule": verdict.rule,
-                "detail": verdict.detail,
-                "read_back": read_back,
-                "error": error,
-            }
-            for verdict, read_back, error in verdicts
-        ]
-        if rows:
-            self._insert("verdicts", pa.Table.from_pylist(rows, schema=_VERDICTS))
+    def append_verdicts(self, at: datetime, verdicts: Sequence[rows.Judged]) -> None:
+        """Keep the guard's verdicts of one moment, each with the value read back and the error, where there was one."""
+        if verdicts:
+            self._insert("verdicts", rows.verdict_rows(at, verdicts))
+
+    def append_tick(
+        self, decision: Decision, payload: Mapping[str, Any], verdicts: Sequence[rows.Judged], inputs: bytes
+    ) -> None:
+        """Keep a decision, its verdicts and what it was made on (packed), all or nothing."""
+        with self.transaction() as kept:
+            kept.append("inputs", rows.input_rows(decision.at, inputs))
+            kept.append("decisions", rows.decision_rows(decision, payload))
+            if verdicts:
+                kept.append("verdicts", rows.verdict_rows(decision.at, verdicts))
 
     def append_event(self, at: datetime, kind: str, subject: str, payload: Mapping[str, Any]) -> None:
         """Keep anything else that happened."""
-        row = {"ts": at, "kind": kind, "subject": subject, "payload": json.dumps(payload, default=str)}
-        self._insert("events", pa.Table.from_pylist([row]))
+        self._insert("events", rows.event_rows(at, kind, subject, payload))
+
+    def append_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Keep acts of persons and of the service; nothing here or elsewhere changes or removes a row."""
+        if entries:
+            self._insert("audit", rows.audit_rows(entries))
 
     def query(self, name: str, **parameters: Any) -> pa.Table:
         """The answer to a named query; raises StoreError for an unknown one, wrong parameters, or too many rows."""
@@ -146,6 +113,17 @@ class Store:
             hint = "ask for a shorter time, fewer points or longer buckets"
             raise StoreError(f"more than {queries.MAX_ROWS} rows", where=f"query {name}", hint=hint)
         return answer
+
+    @contextlib.contextmanager
+    def batches(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[pa.RecordBatchReader]:
+        """The rows of a question of the product's own, a batch at a time: more of them than memory should hold."""
+        with _told_apart("read"), self._connection.cursor() as cursor:
+            yield cursor.sql(sql, params=dict(parameters)).to_arrow_reader(BATCH_ROWS)
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file, so that room of deleted rows is used again."""
+        with self._writing, _told_apart("checkpoint"), self._connection.cursor() as cursor:
+            cursor.execute("CHECKPOINT")
 
     def counts(self, run: str | None = None) -> dict[str, int]:
         """How much was kept of ``run``, of all where it is None: readings, decisions, and verdicts by kind."""
@@ -170,6 +148,10 @@ class Transaction:
         self._cursor = cursor
         self._run = run
 
+    def execute(self, sql: str, parameters: Mapping[str, Any]) -> None:
+        """A statement of the product's own; what a person or a device says goes into ``parameters``."""
+        self._cursor.execute(sql, dict(parameters))
+
     def append(self, name: str, rows: pa.Table) -> None:
         """Append to the table ``name``; raises DataError for readings of another form."""
         _insert(self._cursor, name, _readings(rows) if name == "readings" else rows, self._run)
@@ -185,23 +167,8 @@ def _readings(readings: Sequence[Reading] | pa.Table | pa.RecordBatch) -> pa.Tab
     """Readings as rows of their table; raises DataError for a table of another form."""
     table = _conform(readings) if isinstance(readings, pa.Table | pa.RecordBatch) else _table(readings)
     table = table.set_column(table.column_names.index("value"), "value", _finite(table["value"]))
-    now: Any = pa.scalar(datetime.now(UTC), _STAMP)
+    now: Any = pa.scalar(datetime.now(UTC), STAMP)
     return table.append_column("received_at", pa.repeat(now, table.num_rows))
-
-
-_VERDICTS = pa.schema(
-    {
-        "ts": _STAMP,
-        "point": pa.string(),
-        "wanted": pa.float64(),
-        "value": pa.float64(),
-        "kind": pa.string(),
-        "rule": pa.string(),
-        "detail": pa.string(),
-        "read_back": pa.float64(),
-        "error": pa.string(),
-    }
-)
 
 
 def _refuse_other_files(path: Path) -> None:
@@ -269,9 +236,9 @@ def _check_values(table: pa.Table) -> None:
     empty = [name for name in READINGS.names if name != "value" and table[name].null_count]
     if empty:
         raise DataError(f"nulls in {', '.join(empty)}", where="readings", hint="only value may be null")
-    strange = {str(value) for value in table["quality"].unique().to_pylist()} - _QUALITIES
+    strange = {str(value) for value in table["quality"].unique().to_pylist()} - QUALITIES
     if strange:
-        raise DataError(f"quality {sorted(strange)}", where="readings", hint=f"expected one of {sorted(_QUALITIES)}")
+        raise DataError(f"quality {sorted(strange)}", where="readings", hint=f"expected one of {sorted(QUALITIES)}")
 
 
 def _finite(values: Any) -> Any:

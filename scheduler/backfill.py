@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from facility.records import JobPhase, JobStatus, NodeStatus, State
 from scheduler.placement import Placement, give, place, take
@@ -55,8 +56,10 @@ class Room:
     def reserve(self, status: JobStatus) -> Reservation:
         """The earliest start of a job that does not fit now, if nothing more is started."""
         free, wanted = dict(self.free), status.job.gpus
-        for after_s, placement in sorted(self.releases, key=lambda release: release[0]):
-            give(free, placement)
+        ordered = sorted(self.releases, key=lambda release: release[0])
+        for after_s, ending in groupby(ordered, key=lambda release: release[0]):
+            for _, placement in ending:  # what ends at the same time is free together
+                give(free, placement)
             found = self.place(wanted, free) if sum(free.values()) >= wanted else None
             if found is not None:
                 take(free, found)

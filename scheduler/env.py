@@ -1,10 +1,12 @@
-"""The Gymnasium vector environment of the plant: B halls in one batch, each beside a shadow under the base control.
+"""The Gymnasium environment of the joint decision: jobs, caps, parking and cooling of B halls in one batch.
 
+``JointEnv`` is the vector environment that training uses; ``OneHall`` is a single hall of it as a plain ``Env``.
 Gymnasium comes with the extra ``[train]``: only training may import this module.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium  # type: ignore[import-not-found, unused-ignore]  # absent without the extra
@@ -14,73 +16,122 @@ from gymnasium.vector.utils import batch_space  # type: ignore[import-not-found,
 from numpy.typing import NDArray
 
 from facility.records import FloatArray
-from facility.site import Hall
-from scheduler.carl import OBSERVATIONS, RESIDUALS
-from scheduler.trial import STEP_S, STEPS_WEEK, Halls, World, utilisations
-from twin.air import ENVELOPES
-from twin.plant import plant_control
+from scheduler.arena.arena import Arena
+from scheduler.arena.arrays import IntArray
+from scheduler.arena.controls import ACTIONS, Reach, act
+from scheduler.arena.observe import LIMIT, OBSERVATIONS, Reference, observe
+from scheduler.arena.pool import Pool
+from scheduler.arena.reward import Preference, Scorer, paired_reward
+from scheduler.arena.surroundings import STEPS_H
+from scheduler.arena.view import ArenaView
+from twin.power import NodeParams
 
 Observations = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
-INLET_LIMIT_C = ENVELOPES["recommended"].high_c
-REWARD_SHARE = 0.01  # one unit of reward: this share of what the servers' rated power emits in a step at the mean grid
-PENALTY_PER_K = 5.0  # for each kelvin of the hottest inlet above the limit: outweighs any saving to be had from it
+PREFERENCES = ("prefers_carbon", "prefers_cost", "log10_delay_weight")
+DELAY_WEIGHTS = (0.1, 10.0)
+_TREND_STEPS = 3 * STEPS_H
+_REACH = Reach()
 
 
-class PlantEnv(VectorEnv[Observations, FloatArray, NDArray[Any]]):  # type: ignore[misc, unused-ignore]
-    """Weeks of 672 steps, truncated and begun anew together (``AutoresetMode.SAME_STEP``).
+class JointEnv(VectorEnv[Observations, FloatArray, NDArray[Any]]):  # type: ignore[misc, unused-ignore]
+    """Windows of a pool, truncated and begun anew together (``AutoresetMode.SAME_STEP``); no job is lost to a reset.
 
-    Action (B, 3) in -1..1: the residuals of ``scheduler.carl``. Observation (B, 10): ``scheduler.carl.OBSERVATIONS``.
-    Reward: carbon of the shadow (same week, load and base control, action zero) less that of the hall, over
-    ``REWARD_SHARE`` of the rated emissions at the public mean intensity, less ``PENALTY_PER_K`` for each kelvin of
-    the hottest inlet above 27 C. Pairing cancels weather and load, which would drown the effect of the action.
+    Action (B, 9) in -1..1: ``scheduler.arena.controls.ACTIONS``; zero is the tuned rule. Observation (B, 44):
+    ``scheduler.arena.observe.OBSERVATIONS`` and ``PREFERENCES``. Reward: score of the step less that of the shadow,
+    which runs the rule on the same jobs, weather and plant (``scheduler.arena.reward``).
     """
 
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012 - as the base declares it
 
-    def __init__(self, hall: Hall, world: World, num_envs: int = 24, base: str = "optimum") -> None:
-        """``base`` is the plant control that is corrected, one of ``twin.plant.PLANTS``."""
+    def __init__(self, pool: Pool, num_envs: int = 256) -> None:
+        """Episodes are draws from ``pool``, whose shield guards the agent as it guards the shadow."""
         self.num_envs = num_envs
-        self.single_observation_space = gymnasium.spaces.Box(-10.0, 10.0, (len(OBSERVATIONS),), np.float32)
-        self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (len(RESIDUALS),), np.float32)
+        width = len(OBSERVATIONS) + len(PREFERENCES)
+        self.single_observation_space = gymnasium.spaces.Box(-LIMIT, LIMIT, (width,), np.float32)
+        self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._halls = Halls(hall, world, plant_control(base, hall))  # the first B rows decide, the others shadow them
+        hall = pool.world.hall
+        self._pool = pool
+        self._rated_w = float(NodeParams.from_site(hall.node).rated_dc_w) * hall.nodes
+        self._index: IntArray
+        self._arena: Arena
+        self._view: ArenaView
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """New random weeks and loads; ``seed`` restarts the draw."""
+        """New windows and preferences; ``seed`` restarts the draw."""
         super().reset(seed=seed, options=options)
-        first = self._halls.world.training_starts(self.num_envs, self.np_random)
-        load = utilisations(self.num_envs, self.np_random)
-        self._halls.start(np.tile(first, 2), np.tile(load, (2, 1)))
+        rng, pool = self.np_random, self._pool
+        rounds = -(-self.num_envs // len(pool))
+        self._index = np.concatenate([rng.permutation(len(pool)) for _ in range(rounds)])[: self.num_envs]
+        low, high = np.log10(DELAY_WEIGHTS)
+        self._wish = Preference(rng.random(self.num_envs), 10.0 ** rng.uniform(low, high, self.num_envs))
+        world, self._scales = pool.rows(self._index)
+        self._arena = Arena(world, shield=pool.shield)
+        self._scorer = Scorer(self._arena, self._scales)
         return self._observe(), {}
 
     def step(self, actions: FloatArray) -> tuple[Observations, FloatArray, Flags, Flags, dict[str, Any]]:
-        """One step of 15 minutes; ``info`` has carbon_kg, shadow_kg and max_inlet_c, each (B,)."""
-        count = self.num_envs
-        flows = self._halls.step(np.concatenate([actions, np.zeros_like(actions)]))
-        carbon_kg = self._halls.carbon_kg(flows)
+        """15 minutes; ``info`` has carbon_kg, it_kwh, facility_kwh, gpus_busy, max_inlet_c and refused, (B,) each."""
+        step = self._arena.cluster.step
+        account = self._arena.step(act(self._view, actions, self._pool.centre, _REACH))
+        agent, shadow = self._scorer.score(account), self._pool.shadow.row(step, self._index)
+        reward = paired_reward(agent, shadow, self._wish)
         info: dict[str, Any] = {
-            "carbon_kg": carbon_kg[:count],
-            "shadow_kg": carbon_kg[count:],
-            "max_inlet_c": flows.max_inlet_c[:count],
+            "carbon_kg": account.carbon_kg,
+            "it_kwh": account.it_w / 1e3 / STEPS_H,
+            "facility_kwh": account.facility_w / 1e3 / STEPS_H,
+            "gpus_busy": account.gpus_busy,
+            "max_inlet_c": account.max_inlet_c,
+            "refused": account.refused,
         }
-        excess_k = np.maximum(0.0, info["max_inlet_c"] - INLET_LIMIT_C)
-        reward = (info["shadow_kg"] - info["carbon_kg"]) / self._unit_kg() - PENALTY_PER_K * excess_k
-        ended = np.full(count, self._halls.taken == STEPS_WEEK)
+        ended = np.full(self.num_envs, step + 1 == self._pool.steps)
         seen = self._observe()
         if ended.all():
             info |= {"final_obs": seen, "_final_obs": ended}
             seen, _ = self.reset()
-        return seen, reward, np.zeros(count, dtype=np.bool_), ended, info
-
-    def _unit_kg(self) -> FloatArray:
-        mean = self._halls.world.public_mean_g_kwh[self._halls.at[: self.num_envs] - 1]
-        unit: FloatArray = REWARD_SHARE * self._halls.rated_w * STEP_S / 3.6e6 * mean / 1e3
-        return unit
+        return seen, reward, np.zeros(self.num_envs, dtype=np.bool_), ended, info
 
     def _observe(self) -> Observations:
-        return self._halls.observe()[: self.num_envs]
+        self._view = view = self._arena.view()
+        world, step = self._arena.world, self._arena.cluster.step
+        reference = Reference(
+            self._scales.carbon_at(step),
+            self._scales.price_at(step),
+            self._rated_w,
+            world.around.weather.wetbulb_c[max(step - _TREND_STEPS, 0)],
+        )
+        base = world.control.action(view.plant.it_w, view.weather)
+        columns = np.clip(self._wish.columns(), -LIMIT, LIMIT).astype(np.float32)
+        return np.concatenate([observe(view, reference, base), columns], axis=1)
+
+
+class OneHall(gymnasium.Env[Observations, FloatArray]):  # type: ignore[misc, unused-ignore]
+    """One hall of a ``JointEnv``, for tools that take a plain environment."""
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - as the base declares it
+
+    def __init__(self, make: Callable[[], JointEnv]) -> None:
+        """``make`` gives a ``JointEnv`` of one hall."""
+        self._env = make()
+        self.observation_space = self._env.single_observation_space
+        self.action_space = self._env.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """A new window."""
+        super().reset(seed=seed)
+        seen, info = self._env.reset(seed=seed, options=options)
+        return seen[0], info
+
+    def step(self, action: FloatArray) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
+        """15 minutes."""
+        seen, reward, _, truncated, info = self._env.step(np.asarray(action)[None])
+        last = info["final_obs"] if truncated[0] else seen
+        told = {name: value[0] for name, value in info.items() if not name.endswith("final_obs")}
+        return last[0], float(reward[0]), False, bool(truncated[0]), told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,19 @@ from facility.records import Command, Decision, Forecasts, State
 from facility.site import Roles
 from scheduler.policy import Policy
 from twin.plant import PlantControl, Weather
+
+WATTS = {"W": 1.0, "kW": 1e3, "MW": 1e6}
+
+
+def total_w(state: State, points: Sequence[str], max_age_s: float) -> float | None:
+    """Power of all ``points`` in watts, whatever their unit; None where one is missing, old or of no unit of power."""
+    values = []
+    for name in points:
+        point = state.points.get(name)
+        if point is None or not point.is_usable(max_age_s) or point.unit not in WATTS or point.value is None:
+            return None
+        values.append(WATTS[point.unit] * point.value)
+    return sum(values) if values else None
 
 
 class JointPolicy:
@@ -38,7 +52,7 @@ class JointPolicy:
         )
 
     def _setpoints(self, state: State) -> tuple[tuple[Command, ...], str]:
-        load_w = self._sum_known(state, self._roles.it_power_w)
+        load_w = total_w(state, self._roles.it_power_w, self._max_age_s)
         drybulb_c, rh_pct = self._known(state, self._roles.drybulb_c), self._known(state, self._roles.rh_pct)
         if load_w is None or drybulb_c is None or rh_pct is None:
             return (), "plant left as it is: IT power or outdoor weather is missing or old"
@@ -61,8 +75,3 @@ class JointPolicy:
     def _known(self, state: State, point: str) -> float | None:
         found = state.points.get(point)
         return found.value if found is not None and found.is_usable(self._max_age_s) else None
-
-    def _sum_known(self, state: State, points: tuple[str, ...]) -> float | None:
-        values = [self._known(state, point) for point in points]
-        known = [value for value in values if value is not None]
-        return sum(known) if known and len(known) == len(values) else None

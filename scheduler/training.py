@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from facility.errors import ConfigError
 from facility.site import Hall
 from scheduler.carl import PolicyArrays
-from scheduler.env import PlantEnv
+from scheduler.plant_env import PlantEnv
 from scheduler.score import score
 from scheduler.training_record import CurvePoint, TrainingRecord, fingerprint, hall_fingerprint, sources, versions
 from scheduler.trial import World

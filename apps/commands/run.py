@@ -1,16 +1,17 @@
-"""`eco run`: the control-loop service against real devices, in shadow."""
+"""`eco run`: the control-loop service against real devices; in shadow, unless a named person says otherwise."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from apps.commands.output import parse_duration
 from apps.run_config import RunConfig, Sources, resolved
 from apps.service import serve
 from apps.state_dir import StateDir, default_state_dir, only_one
@@ -28,9 +29,17 @@ def run(
     api_port: Annotated[
         int, typer.Option(min=1024, max=65535, help="Port of the API on the loopback interface.")
     ] = 8400,
+    mode: Annotated[
+        Mode, typer.Option(help="What the loop may do; advisory and active need [service] allow_active.")
+    ] = (Mode.SHADOW),
+    person: Annotated[str, typer.Option(help="Who starts it: active needs a name, and the audit keeps it.")] = "",
+    active_for: Annotated[
+        timedelta | None,
+        typer.Option(parser=parse_duration, metavar="DURATION", help="Active falls back to shadow after so long."),
+    ] = None,
     state: Annotated[Path | None, typer.Option(help="State directory.", show_default="XDG state directory")] = None,
 ) -> None:
-    """Read the site's devices, decide at every tick, and log what would be done: shadow mode, nothing is written."""
+    """Read the site's devices and decide at every tick. In shadow nothing is written: it logs what it would do."""
     if load_site(site).site.emulated:
         raise ConfigError("this site is emulated", where=str(site), hint="use `eco up --site ...`")
     sources = Sources(
@@ -40,12 +49,15 @@ def run(
         carbon_model="".join(resolved((carbon_model,) if carbon_model else ())),
     )
     directory = StateDir((state or default_state_dir()).resolve()).create()
+    start = datetime.now(UTC)
     config = RunConfig(
         run=uuid.uuid4().hex[:12],
         site=str(site.resolve()),
         sources=sources,
-        mode=Mode.SHADOW,
-        start=datetime.now(UTC),
+        mode=mode,
+        person=person,
+        active_until=None if active_for is None else start + active_for,
+        start=start,
         api_port=api_port,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

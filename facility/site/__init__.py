@@ -3,6 +3,8 @@
 from facility.site.base import SecretRef, StrictModel, load_toml, resolve_path, resolve_secret, validate
 from facility.site.carbon import CarbonProvider
 from facility.site.hall import Hall
+from facility.site.report import ReportFacts
+from facility.site.service import AlarmSettings, ApiSettings, HistorySettings, ServiceSettings
 from facility.site.site import (
     Bacnet,
     Control,
@@ -19,16 +21,21 @@ from facility.site.site import (
 )
 
 __all__ = [
+    "AlarmSettings",
+    "ApiSettings",
     "Bacnet",
     "CarbonProvider",
     "Control",
     "Device",
     "Hall",
+    "HistorySettings",
     "Http",
     "Login",
     "Place",
+    "ReportFacts",
     "Roles",
     "SecretRef",
+    "ServiceSettings",
     "Site",
     "SnmpAuth",
     "StrictModel",

@@ -14,6 +14,8 @@ from pydantic import AfterValidator, Field, model_validator
 from facility.site.base import SecretRef, StrictModel, load_toml, validate
 from facility.site.carbon import CarbonProvider
 from facility.site.hall import Hall
+from facility.site.report import ReportFacts
+from facility.site.service import ServiceSettings
 
 
 def _known_timezone(name: str) -> str:
@@ -208,6 +210,8 @@ class Site(StrictModel):
     roles: Roles = Roles()
     tariff: Tariff = Tariff()
     carbon: CarbonProvider | None = None  # asked while the service runs; without it, files or their stand-in
+    report: ReportFacts = ReportFacts()
+    service: ServiceSettings = ServiceSettings()
     device: tuple[Device, ...] = ()
 
     @model_validator(mode="after")

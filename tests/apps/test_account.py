@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apps.account import settle
+from apps.account import settle, ticks_due
 from facility.records import Quality, Reading
 from facility.site import Roles
 from facility.store import Store
@@ -60,6 +60,13 @@ def test_energy_pue_and_carbon_recompute_from_the_counters(store: Store) -> None
     assert summary.pue == pytest.approx(1.5)
     assert summary.carbon_kg == pytest.approx(15.0 * 0.1 + 15.0 * 0.3, rel=0.01)
     assert summary.readings == 3 * 121
+
+
+def test_ticks_at_which_nothing_was_decided_are_counted(store: Store) -> None:
+    due = ticks_due(START, END, 900.0)
+    assert due == int((END - START).total_seconds() // 900.0)
+    assert settle(store, ROLES, _signals(), "run", START, END).ticks_missed == due
+    assert ticks_due(START + timedelta(seconds=1), START + timedelta(seconds=899), 900.0) == 0
 
 
 def test_a_counter_that_fell_is_a_reset_and_loses_one_step_at_most(store: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from facility.records import Mode, Reading
 from facility.site import load_site
 
 START = datetime(2023, 6, 1, tzinfo=UTC)
+UNTIL = START + timedelta(days=1)
 PORTS = {"meter-main": 15999}
 SITE = """
 [site]
@@ -55,7 +56,7 @@ def put_together(tmp_path: Path) -> Callable[..., Parts]:
         site = tmp_path / "site.toml"
         site.write_text(SITE.format(name="annex", emulated=str(emulated).lower(), hall=_hall(), inlets=inlets))
         write_json(state.ports, ports)
-        config = RunConfig(run="r", site=str(site), mode=mode, start=START)
+        config = RunConfig(run="r", site=str(site), mode=mode, person="Ada", active_until=UNTIL, start=START)
         return assemble(config, state, ManualClock(START), _drop)
 
     return make
@@ -115,7 +116,7 @@ def test_heartbeats_are_slow_enough_for_the_wall_and_within_the_register(tmp_pat
         for name in ("ECO_SNMP_COMMUNITY", "ECO_SNMP_AUTH_KEY", "ECO_SNMP_PRIV_KEY", "ECO_BMC_PASSWORD"):
             patch.setenv(name, "0123456789abcdef")
         patch.setenv("ECO_BMC_CA", str(certificate_in(tmp_path).cert))
-        config = RunConfig(run="r", mode=Mode.ACTIVE, start=START, speed=600.0)
+        config = RunConfig(run="r", mode=Mode.ACTIVE, person="Ada", active_until=UNTIL, start=START, speed=600.0)
         parts = asyncio.run(_assembled(config, state))
     timeout = next(command for command in parts.signs_of_life(1)["crah-1"] if command.unit == "min")
     assert timeout.value == 50.0

@@ -51,7 +51,7 @@ async def test_a_run_that_only_looks_on_gives_it_back_and_says_so(peer: Peer, tm
     async with service._parts as parts:
         with peer.start():
             await parts.read_all()
-            await service._at_start()
+            await service.heart.at_start()
             assert events(service) == [("given_back", [POINT])]
             assert parts.loop.guard.left_over == frozenset()
             assert await shown(parts.devices[0], peer) == peer.own
@@ -62,13 +62,13 @@ async def test_a_device_that_is_away_at_the_start_is_given_back_when_it_comes(pe
     service = service_on(peer, tmp_path)
     async with service._parts as parts:
         await parts.read_all()
-        await service._at_start()
+        await service.heart.at_start()
         assert events(service) == []
         assert any("crah-1" in problem for problem in service.health()["problems"])
         with peer.start():
             await parts.read_all()
-            await service._beat_once()
+            await service.heart.beat()
             assert events(service) == [("given_back", [POINT])]
             assert parts.loop.guard.left_over == frozenset()
-            await service._beat_once()  # nothing is left to be said
+            await service.heart.beat()  # nothing is left to be said
             assert len(events(service)) == 1

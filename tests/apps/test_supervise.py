@@ -9,6 +9,7 @@ import pytest
 
 from apps import supervise
 from apps.supervise import Child
+from facility.errors import ConfigError
 from tests.apps.running import wait_for
 
 
@@ -33,6 +34,15 @@ def test_a_dead_child_rests_and_is_started_again(tmp_path: Path) -> None:
     assert child.last_words() == "gone\ngone"
 
 
+def test_a_child_that_is_configured_wrongly_is_not_started_again(tmp_path: Path) -> None:
+    child = _child(tmp_path, f"import sys; print('no such zone'); sys.exit({supervise.CONFIG_EXIT})")
+    child.start()
+    _until_dead(child)
+    assert child.is_hopeless
+    with pytest.raises(ConfigError, match="no such zone"):
+        child.keep_running()
+
+
 def test_deaths_in_a_row_rest_longer_up_to_a_limit(tmp_path: Path) -> None:
     child = _child(tmp_path, "")
     rests = []
@@ -48,6 +58,7 @@ def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
 import time
 from pathlib import Path
 from apps.supervise import Child
+from facility.errors import ConfigError
 from tests.apps.running import wait_for
 child = Child("child", ["sleep", "60"], Path({str(tmp_path / "child.log")!r}))
 child.start()

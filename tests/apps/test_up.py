@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from facility.profile import ProfilePoint, load_profile
+from facility.profile import load_profile
+from facility.profile_point import ProfilePoint
 from tests.apps.running import Running, eco_up, wait_for
 from tests.peers.require import require_program
 from tests.shared import shared

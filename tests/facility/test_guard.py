@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from facility.checks import Checks, GuardLimits
+from facility.checks import Authority, Checks, GuardLimits
 from facility.errors import DeviceError, GuardError
 from facility.guard import Guard
 from facility.journal import Journal
-from facility.records import Command, Mode, Point, PointState, Quality, State, VerdictKind
+from facility.overrides import Override, Overrides
+from facility.records import Command, Mode, Point, PointState, Quality, Reading, State, VerdictKind
 from facility.site import Window
 from tests.facility.memory import MemoryActuator
 
@@ -306,3 +308,105 @@ def test_a_damaged_journal_is_an_error_that_says_what_to_do(crah: MemoryActuator
     (tmp_path / "written.json").write_text("{")
     with pytest.raises(GuardError, match="check the devices by hand"):
         _guard(crah, tmp_path)
+
+
+def _overridden(crah: MemoryActuator, folder: Path, mode: Mode = Mode.ACTIVE) -> tuple[Guard, Overrides]:
+    overrides = Overrides(folder / "overrides.json")
+    overrides.hold(Override(SETPOINT, None, "Ada", "trial of the fans", NOW))
+    return Guard([crah], LIMITS, Journal(folder / "written.json", "hall"), mode, overrides), overrides
+
+
+def test_the_loop_leaves_a_held_point_alone_until_it_is_lifted(crah: MemoryActuator, tmp_path: Path) -> None:
+    guard, overrides = _overridden(crah, tmp_path)
+    verdict = guard.checks.check(_want(19.0), _state())
+    assert (verdict.rule, "by Ada" in verdict.detail) == ("override", True)
+    assert guard.checks.check(_want(None), _state()).rule == "override"
+    assert guard.checks.check(_want(19.0), _state(), Authority.CONSENT).rule == "override"
+    assert Overrides(tmp_path / "overrides.json").held == overrides.held  # a restart does not lift it
+    overrides.lift(SETPOINT)
+    assert guard.checks.check(_want(19.0), _state()).kind is VerdictKind.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("value", "state", "kind", "rule"),
+    [
+        (24.0, _state(), VerdictKind.ACCEPTED, ""),  # 6 K at once: no step limit
+        (24.0, _state(_point_state(None, age_s=9e3)), VerdictKind.ACCEPTED, ""),  # nor a reading
+        (40.0, _state(), VerdictKind.CLIPPED, "range"),
+        (24.0, _state(inlets_known=0), VerdictKind.REJECTED, "blind"),
+    ],
+)
+def test_a_persons_own_value_wins_within_what_device_and_hall_bear(
+    crah: MemoryActuator, tmp_path: Path, value: float, state: State, kind: VerdictKind, rule: str
+) -> None:
+    guard, _ = _overridden(crah, tmp_path)
+    verdict = guard.checks.check(_want(value), state, Authority.OVERRIDE)
+    assert (verdict.kind, verdict.rule) == (kind, rule)
+
+
+def test_in_advisory_only_what_a_person_accepted_is_written(crah: MemoryActuator, tmp_path: Path) -> None:
+    guard = _guard(crah, tmp_path, Mode.ADVISORY)
+    asyncio.run(guard.apply([_want(19.0)], _state()))
+    assert crah.writes == []
+    (done,) = asyncio.run(guard.apply([_want(19.0)], _state(), Authority.CONSENT))
+    assert done.read_back == 19.0
+    assert asyncio.run(guard.beat({"crah-1": [_want(19.0)]}, _state())) == []
+    assert len(crah.writes) == 2  # and its heartbeat holds it
+
+
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.SHADOW])
+def test_in_other_modes_no_word_of_anybody_is_written(crah: MemoryActuator, tmp_path: Path, mode: Mode) -> None:
+    guard = _guard(crah, tmp_path, mode)
+    for authority in Authority:
+        asyncio.run(guard.apply([_want(19.0)], _state(), authority))
+    assert crah.writes == []
+
+
+def test_a_mode_that_changes_while_commands_wait_refuses_them(guard: Guard, crah: MemoryActuator) -> None:
+    async def live() -> str:
+        async with guard._turns["crah-1"]:
+            waiting = asyncio.create_task(guard.apply([_want(19.0)], _state()))
+            await asyncio.sleep(0.01)
+            guard.set_mode(Mode.SHADOW)
+        (done,) = await waiting
+        return done.error
+
+    assert "the mode is shadow now" in asyncio.run(live())
+    assert crah.writes == []
+
+
+class _Jobs(MemoryActuator):
+    """Counts the looks at it."""
+
+    looks = 0
+
+    async def read(self, points: Sequence[str] | None = None) -> list[Reading]:
+        self.looks += 1
+        return await super().read([name for name in points or () if name in self.points])
+
+
+def test_many_jobs_are_read_back_by_one_look(tmp_path: Path) -> None:
+    names = [f"job-{i}/run_flag" for i in range(20)]
+    jobs = _Jobs([Point(name, "job", "1", "cluster", writable=True) for name in names], dict.fromkeys(names, 0.0))
+    guard = Guard([jobs], LIMITS, Journal(tmp_path / "written.json", "hall"), Mode.ACTIVE)
+    done = asyncio.run(guard.apply([Command(name, 1.0, "1", "next") for name in names], _state()))
+    assert [one.read_back for one in done] == [1.0] * 20
+    assert jobs.looks == 1
+    assert guard.left_over == frozenset()  # a job is not given back
+    assert asyncio.run(guard.let_jobs_go(names[:2])) == []
+    assert jobs.released == names[:2]
+
+
+def test_a_job_that_ends_while_others_are_written_costs_itself_alone(tmp_path: Path) -> None:
+    names = ["job-1/run_flag", "job-2/run_flag"]
+    jobs = _Jobs([Point(name, "job", "1", "cluster", writable=True) for name in names], dict.fromkeys(names, 0.0))
+    guard = Guard([jobs], LIMITS, Journal(tmp_path / "written.json", "hall"), Mode.ACTIVE)
+    write = jobs.write
+
+    async def and_end(command: Command) -> None:
+        await write(command)
+        jobs.points = {name: point for name, point in jobs.points.items() if name == "job-1/run_flag"}
+
+    jobs.write = and_end  # type: ignore[method-assign]
+    done = asyncio.run(guard.apply([Command(name, 1.0, "1", "next") for name in names], _state()))
+    assert [one.error for one in done] == ["", "not read back: its actuator does not report it"]

@@ -1,6 +1,7 @@
 /* A libnvidia-ml.so.1 with two GPUs, for the real binding to load. Values differ by GPU so that a mix-up shows.
    STUB_INIT: error code of nvmlInit. STUB_LOST: the GPUs with this number (0, 1) or "all" are lost. STUB_OLD: no energy
    counter. STUB_NOROOT: nothing may be set. STUB_MIG: GPU 0 is in MIG mode. STUB_REASONS: clock event reasons.
+   STUB_UTIL: utilisation in percent.
    STUB_DEAD: the driver has gone: not initialized. STUB_SLOW: reading power takes this many seconds. STUB_STATE: a file that keeps the settings, as a driver does from
    process to process. STUB_DROP: settings are taken and forgotten. -DOLD_DRIVER: without newer functions. */
 #include <fcntl.h>
@@ -40,10 +41,18 @@ const char *nvmlErrorString(R r) {
 }
 R nvmlDeviceGetCount_v2(unsigned *n) { *n = 2; return 0; }
 R nvmlDeviceGetHandleByIndex_v2(unsigned i, D *d) { if (i > 1) return 2; *d = &gpu[i]; return 0; }
+static R text(D d, char *out, unsigned room, const char *said) {
+  if (gone(d)) return gone(d);
+  if (room < strlen(said) + 1) return 7;
+  strcpy(out, said);
+  return 0;
+}
+R nvmlDeviceGetUUID(D d, char *out, unsigned room) { return text(d, out, room, *d ? "GPU-00000000-0000-0000-0000-000000000001" : "GPU-00000000-0000-0000-0000-000000000000"); }
+R nvmlDeviceGetName(D d, char *out, unsigned room) { return text(d, out, room, "NVIDIA Stub 500W"); }
 R nvmlDeviceGetPowerUsage(D d, unsigned *mw) { if (on("STUB_SLOW")) sleep(atoi(getenv("STUB_SLOW"))); REPLY(mw, 250500 + 100000 * *d); }
 R nvmlDeviceGetTotalEnergyConsumption(D d, unsigned long long *mj) { if (on("STUB_OLD")) return 3; REPLY(mj, 7200000ULL); }
 R nvmlDeviceGetTemperature(D d, int sensor, unsigned *c) { (void)sensor; REPLY(c, 61 + *d); }
-R nvmlDeviceGetUtilizationRates(D d, struct use *u) { if (gone(d)) return gone(d); u->gpu = 87; u->memory = 40; return 0; }
+R nvmlDeviceGetUtilizationRates(D d, struct use *u) { if (gone(d)) return gone(d); u->gpu = on("STUB_UTIL") ? (unsigned)atoi(getenv("STUB_UTIL")) : 87; u->memory = 40; return 0; }
 R nvmlDeviceGetClockInfo(D d, int which, unsigned *mhz) {
   unsigned locked = set->locked_mhz[*d];
   REPLY(mhz, which == 2 ? 2619 : which != 1 ? 0 : locked && locked < 1410 ? locked : 1410);

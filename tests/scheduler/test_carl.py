@@ -112,7 +112,7 @@ def test_arrays_say_what_the_network_says() -> None:
     pytest.importorskip("stable_baselines3", reason=NEEDS_TRAIN)
     import torch
 
-    from scheduler.env import PlantEnv
+    from scheduler.plant_env import PlantEnv
     from scheduler.training import HALLS, exported, make_model
 
     model = make_model(PlantEnv(load_site().hall, World.of(signals()), HALLS, "rule"), seed=3)

@@ -16,6 +16,7 @@ import pynvml
 from facility.clock import Clock
 from facility.devices.base import check_limits
 from facility.devices.blocking import Blocking
+from facility.devices.nvml.identity import GpuIdentity, identity_of
 from facility.devices.nvml.limits import Limit, limits_of
 from facility.devices.nvml.quantities import QUANTITIES, Quantity
 from facility.errors import DeviceError, Reason
@@ -62,6 +63,14 @@ class NvmlDevice:
     def points(self) -> Mapping[str, Point]:
         """Every quantity and limit of every GPU; none before the first read."""
         return self._points
+
+    async def identify(self) -> dict[str, GpuIdentity]:
+        """Who each GPU is, by its equipment name. Raises DeviceError where NVML does not start, or a GPU is lost."""
+
+        def ask() -> dict[str, GpuIdentity]:
+            return {name: identity_of(gpu, _is_mig(gpu)) for name, gpu in self._gpus.items()}
+
+        return await self._blocking.run(lambda: self._guarded(ask))
 
     async def read(self, points: Sequence[str] | None = None) -> list[Reading]:
         """Read some or all points; what a GPU does not support, and all of a GPU that is lost, has no value.

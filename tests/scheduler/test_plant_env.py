@@ -14,7 +14,7 @@ from twin.signals import Signals, synthetic_signals
 
 pytest.importorskip("gymnasium", reason="the extra [train] is not installed")
 
-from scheduler.env import INLET_LIMIT_C, PlantEnv
+from scheduler.plant_env import INLET_LIMIT_C, PlantEnv
 
 START = datetime(2023, 5, 1, tzinfo=UTC)
 HALLS = 3
