@@ -22,6 +22,8 @@ class Heart:
         self.problems: list[str] = []
         self.beats = 0  # heartbeats that reached their devices
         self._blind_since: datetime | None = None
+        self._seen_at: dict[str, datetime] = {}  # by device: when it was last heard of
+        self._lost_at: dict[str, datetime] = {}  # by device: when it was last seen to have lost what was written
         self._seen_elsewhere: dict[str, int] = {}  # by point: beats in a row with somebody else's value
 
     async def at_start(self) -> None:
@@ -31,6 +33,7 @@ class Heart:
         if not guard.left_over:
             return
         if self._control.modes.mode is Mode.ACTIVE:
+            guard.checks.taken_over(guard.left_over, self._clock.now())
             await left_over.take_over(guard, self._parts.store, self._clock.now())
         else:
             self.problems += await left_over.give_back(guard, self._parts.store, self._clock.now())
@@ -57,28 +60,36 @@ class Heart:
         errors = await loop.guard.let_go(state)
         errors += await loop.guard.beat(self._parts.signs_of_life(self.beats + 1), state)
         self.beats += not errors
+        self._find_lost()
         self._find_overrides(state)
         self.problems = [*errors, *self._parts.lost_control(), *loop.guard.departures(state)]
+
+    def _find_lost(self) -> None:
+        """Devices that say themselves that nobody commands them, or were out of reach for longer than they wait."""
+        for device, release in self._parts.releases.items():
+            active = self._parts.loop.collector.latest.get(f"{device}/{release.active_point}")
+            if active is None:
+                continue
+            silence_s = (active.measured_at - self._seen_at.get(device, active.measured_at)).total_seconds()
+            self._seen_at[device] = active.measured_at
+            if active.value == 0.0 or silence_s > 60.0 * self._parts.timeout_min:
+                self._lost_at[device] = active.measured_at
 
     def _find_overrides(self, state: State) -> None:
         """A point that goes on reporting another value than was written is somebody's.
 
-        A device that says itself that nobody commands it has lost the command: that is no override.
+        Unless its device has lost the command since: the next decision writes anew.
         """
         departed = self._parts.loop.guard.departed(state)
-        theirs = {point: values for point, values in departed.items() if self._is_remote(point)}
+        theirs = {point: values for point, values in departed.items() if not self._is_lost(point)}
         self._seen_elsewhere = {point: self._seen_elsewhere.get(point, 0) + 1 for point in theirs}
         for point, (wanted, value) in theirs.items():
             if self._seen_elsewhere[point] >= CONFIRMED:
                 self._control.found(point, wanted, value)
 
-    def _is_remote(self, point: str) -> bool:
-        device = point.split("/")[0]
-        release = self._parts.releases.get(device)
-        if release is None or not release.active_point:
-            return True
-        active = self._parts.loop.collector.latest.get(f"{device}/{release.active_point}")
-        return active is not None and active.value == 1.0
+    def _is_lost(self, point: str) -> bool:
+        lost_at, written_at = self._lost_at.get(point.split("/")[0]), self._parts.loop.guard.written_at(point)
+        return lost_at is not None and written_at is not None and lost_at >= written_at
 
     def _long_blindness(self, state: State) -> str:
         """Why too little is seen, once that has lasted as long as a device waits for a heartbeat."""

@@ -25,6 +25,8 @@ from apps.shared_clock import SharedClock
 from apps.started import started_entry
 from apps.state_dir import StateDir, write_json
 from apps.supervise import CONFIG_EXIT
+from apps.token_audit import TokenAudit
+from apps.tokens import Tokens
 from apps.upkeep import Upkeep
 from apps.watch import Watch
 from facility.audit import SERVICE
@@ -52,7 +54,8 @@ class Service:
         max_age_s = fresh_s(self._parts.site, config.speed)
         self.watch = Watch(self._parts.site, self._parts.store, config.run, max_age_s)
         history = History(self._parts.store, state.history, self._parts.site.service.history)
-        self._upkeep = Upkeep(self._parts, self.control, self.keeper, self.watch, history, clock)
+        tokens = TokenAudit(Tokens(state.tokens), self._parts.store)
+        self._upkeep = Upkeep(self._parts, self.control, self.keeper, self.watch, history, tokens, clock)
         self._stop = asyncio.Event()
         self._ticks_done = 0
         self._failed_to_give_back: list[str] = []

@@ -10,6 +10,7 @@ from typing import Any
 from apps.assembly import Parts
 from apps.control import Control
 from apps.keeper import Keeper
+from apps.token_audit import TokenAudit
 from apps.watch import Watch
 from facility.clock import Clock
 from facility.errors import EcoError
@@ -28,10 +29,17 @@ class Upkeep:
     """Runs until told to stop."""
 
     def __init__(
-        self, parts: Parts, control: Control, keeper: Keeper, watch: Watch, history: History, clock: Clock
+        self,
+        parts: Parts,
+        control: Control,
+        keeper: Keeper,
+        watch: Watch,
+        history: History,
+        tokens: TokenAudit,
+        clock: Clock,
     ) -> None:
         self._parts, self._control, self._keeper, self._watch = parts, control, keeper, watch
-        self._history, self._clock = history, clock
+        self._history, self._tokens, self._clock = history, tokens, clock
         self._problems: dict[str, str] = {}
 
     @property
@@ -46,6 +54,7 @@ class Upkeep:
             self._every(event_s, self._step_event, stop),
             self._every(max(HISTORY_S, HISTORY_WALL_S * self._parts.speed), self._keep_history, stop),
             self._every(self._parts.heartbeat_s, self._look, stop),
+            self._every(self._parts.heartbeat_s, self._audit_tokens, stop),
         )
         await self._watch.close()
 
@@ -67,6 +76,10 @@ class Upkeep:
         now = self._clock.now()
         state = State(now, self._parts.loop.collector.snapshot(now))
         for row in await self._watch.look(state, self._parts.loop, now):
+            self._keeper.note(row)
+
+    async def _audit_tokens(self) -> None:
+        for row in self._tokens.news(self._clock.now()):
             self._keeper.note(row)
 
     async def _keep_history(self) -> None:

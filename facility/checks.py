@@ -20,7 +20,7 @@ A person's own value passes 4, 5, 8 and 10: the person wins at once, within what
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -65,6 +65,7 @@ class Checks:
         self._limits = limits
         self._hot: set[str] = set()  # watched readings that were too hot and have not been seen calm since
         self._zone = ZoneInfo(limits.timezone)
+        self._taken_over: dict[str, datetime] = {}  # an earlier run may have moved these just before
         self._moved: dict[str, tuple[float, datetime]] = {}  # by point: the value before its last move, and when
 
     def owner(self, point: str) -> Actuator | None:
@@ -109,6 +110,16 @@ class Checks:
             return None
         where = "at the device" if override.is_found else f"by {override.person}"
         return _rejected(command, "override", f"held {where} since {override.since:%Y-%m-%d %H:%M} UTC: {override.why}")
+
+    def taken_over(self, points: Iterable[str], at: datetime) -> None:
+        """An earlier run moved these at a time that nobody knows: they stay as they are for ``rate_s``."""
+        self._taken_over |= dict.fromkeys(points, at)
+
+    def _may_step(self, point: Point, state: State) -> float:
+        """How far the point may go; not at all while an earlier run's last move may be too near."""
+        since = self._taken_over.get(point.name)
+        is_near = since is not None and (state.at - since).total_seconds() < self._limits.rate_s
+        return 0.0 if is_near or point.max_step is None else point.max_step
 
     def moved(self, point: str, state: State) -> None:
         """``point`` was just written: what it may be changed by counts from the value before, for ``rate_s``."""
@@ -207,11 +218,12 @@ class Checks:
         if point.max_step is not None and now is not None and now.value is not None:
             recent = self._recent(command.point, state)
             origin = now.value if recent is None else recent
-            nearest = min(max(value, origin - point.max_step), origin + point.max_step)
+            step = self._may_step(point, state)
+            nearest = min(max(value, origin - step), origin + step)
             nearest = min(max(nearest, low), high)  # from outside its range a point is brought to the nearest end
             if nearest != value:
                 rule = "step"
-                detail = f"{value:g} is more than {point.max_step:g} {point.unit} from {origin:g}"
+                detail = f"{value:g} is more than {step:g} {point.unit} from {origin:g}"
                 value = nearest
         kind = VerdictKind.CLIPPED if rule else VerdictKind.ACCEPTED
         return Verdict(command, kind, value, rule, detail)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from facility.checks import Authority, Checks, GuardLimits
 from facility.errors import GuardError
@@ -215,6 +216,10 @@ class Guard:
     def departed(self, state: State) -> dict[str, tuple[float, float]]:
         """By point that no longer reports what was written: what was written, and what it reports."""
         return self._held.departed(state, self._limits.max_age_s, self._limits.read_back_tolerance)
+
+    def written_at(self, point: str) -> datetime | None:
+        """When this run last wrote a value that it still holds; None where it does not."""
+        return self._held.written_at(point)
 
     def leave(self, points: Iterable[str]) -> None:
         """Somebody else has set these points since: they stay as they are, and are ours no longer."""

@@ -42,6 +42,11 @@ class Held:
         times = [self._decided_at.get(point) or self._known_since.get(point, at) for point in points]
         return max(((at - time).total_seconds() for time in times), default=0.0)
 
+    def written_at(self, point: str) -> datetime | None:
+        """When a value was written last; None where none is held."""
+        found = self._written.get(point)
+        return None if found is None else found[1]
+
     def departed(self, state: State, max_age_s: float, tolerance: float) -> dict[str, tuple[float, float]]:
         """By point that no longer reports what was written: what was written, and what it reports."""
         found = {}

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -39,7 +39,7 @@ class Store:
         self._writing = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path, run: str = "") -> Store:
+    def open(cls, path: Path, run: str = "") -> Self:
         """Open or make the file and own it for ``run``.
 
         Raises StoreLocked where another process owns it, StoreError where it cannot be opened.

@@ -18,21 +18,17 @@ from numpy.typing import NDArray
 from facility.records import FloatArray
 from scheduler.arena.arena import Arena
 from scheduler.arena.arrays import IntArray
-from scheduler.arena.controls import ACTIONS, Reach, act
-from scheduler.arena.observe import LIMIT, OBSERVATIONS, Reference, observe
+from scheduler.arena.controls import ACTIONS, act
+from scheduler.arena.observe import LIMIT, OBSERVATIONS, Observer
 from scheduler.arena.pool import Pool
-from scheduler.arena.reward import Preference, Scorer, paired_reward
+from scheduler.arena.reward import PREFERENCES, Preference, Scorer, paired_reward
 from scheduler.arena.surroundings import STEPS_H
 from scheduler.arena.view import ArenaView
-from twin.power import NodeParams
 
 Observations = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
-PREFERENCES = ("prefers_carbon", "prefers_cost", "log10_delay_weight")
 DELAY_WEIGHTS = (0.1, 10.0)
-_TREND_STEPS = 3 * STEPS_H
-_REACH = Reach()
 
 
 class JointEnv(VectorEnv[Observations, FloatArray, NDArray[Any]]):  # type: ignore[misc, unused-ignore]
@@ -53,9 +49,7 @@ class JointEnv(VectorEnv[Observations, FloatArray, NDArray[Any]]):  # type: igno
         self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        hall = pool.world.hall
         self._pool = pool
-        self._rated_w = float(NodeParams.from_site(hall.node).rated_dc_w) * hall.nodes
         self._index: IntArray
         self._arena: Arena
         self._view: ArenaView
@@ -70,15 +64,16 @@ class JointEnv(VectorEnv[Observations, FloatArray, NDArray[Any]]):  # type: igno
         self._index = np.concatenate([rng.permutation(len(pool)) for _ in range(rounds)])[: self.num_envs]
         low, high = np.log10(DELAY_WEIGHTS)
         self._wish = Preference(rng.random(self.num_envs), 10.0 ** rng.uniform(low, high, self.num_envs))
-        world, self._scales = pool.rows(self._index)
+        world, scales = pool.rows(self._index)
         self._arena = Arena(world, shield=pool.shield)
-        self._scorer = Scorer(self._arena, self._scales)
+        self._scorer = Scorer(self._arena, scales)
+        self._observer = Observer(world.hall, world.control, scales)
         return self._observe(), {}
 
     def step(self, actions: FloatArray) -> tuple[Observations, FloatArray, Flags, Flags, dict[str, Any]]:
         """15 minutes; ``info`` has carbon_kg, it_kwh, facility_kwh, gpus_busy, max_inlet_c and refused, (B,) each."""
         step = self._arena.cluster.step
-        account = self._arena.step(act(self._view, actions, self._pool.centre, _REACH))
+        account = self._arena.step(act(self._view, actions, self._pool.centre))
         agent, shadow = self._scorer.score(account), self._pool.shadow.row(step, self._index)
         reward = paired_reward(agent, shadow, self._wish)
         info: dict[str, Any] = {
@@ -97,17 +92,8 @@ class JointEnv(VectorEnv[Observations, FloatArray, NDArray[Any]]):  # type: igno
         return seen, reward, np.zeros(self.num_envs, dtype=np.bool_), ended, info
 
     def _observe(self) -> Observations:
-        self._view = view = self._arena.view()
-        world, step = self._arena.world, self._arena.cluster.step
-        reference = Reference(
-            self._scales.carbon_at(step),
-            self._scales.price_at(step),
-            self._rated_w,
-            world.around.weather.wetbulb_c[max(step - _TREND_STEPS, 0)],
-        )
-        base = world.control.action(view.plant.it_w, view.weather)
-        columns = np.clip(self._wish.columns(), -LIMIT, LIMIT).astype(np.float32)
-        return np.concatenate([observe(view, reference, base), columns], axis=1)
+        self._view = self._arena.view()
+        return np.concatenate([self._observer.see(self._view), self._wish.columns()], axis=1)
 
 
 class OneHall(gymnasium.Env[Observations, FloatArray]):  # type: ignore[misc, unused-ignore]

@@ -1,91 +1,88 @@
-"""A trained plant policy on unseen weeks, against the rule and the optimum table: same weather, load and grid."""
+"""A trained policy on unseen windows, against FCFS and the rule that it moves: same jobs, weather, grid and plant."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from facility.records import FloatArray
 from facility.site import Hall
-from scheduler.carl import RESIDUALS, PolicyArrays
-from scheduler.trial import STEP_S, STEPS_WEEK, Halls, Index, World, utilisations
-from twin.air import ENVELOPES
+from scheduler.arena.arena import Arena
+from scheduler.arena.policies import ArenaFcfs
+from scheduler.arena.pool import REFERENCE, STEPS_WEEK
+from scheduler.arena.reward import Preference
+from scheduler.arena.rule import QuantileRule
+from scheduler.arena.run import Run, run, service
+from scheduler.arena.scales import Scales
+from scheduler.arena.scenarios import Window, world_of
+from scheduler.arena.view import ArenaPolicy
+from scheduler.carl import Carl, PolicyArrays
 from twin.plant import plant_control
 
-_BASELINES = ("rule", "optimum")
-_LOAD_STREAM = 77  # keeps the loads of the score apart from those of training under the same seed
+DELAY_WEIGHT = 1.0  # of the preference that is scored, beside carbon alone
 
 
 @dataclass(frozen=True, slots=True)
-class PlantScore:
-    """One control over all unseen weeks. Savings are the mean over weeks of each week's, ``sd`` their deviation."""
+class PolicyScore:
+    """One policy over all windows. Savings are means of the windows' own, ``sd`` their deviation."""
 
-    control: str
-    weeks: int
+    policy: str
+    windows: int
     it_kwh: float
-    facility_kwh: float
     pue: float  # energy over energy
+    effective_ci_g_kwh: float
     carbon_kg: float
+    saving_vs_fcfs_pct: float  # FCFS on the same plant control
+    saving_vs_fcfs_sd_pct: float
     saving_vs_rule_pct: float
     saving_vs_rule_sd_pct: float
-    saving_vs_optimum_pct: float
-    saving_vs_optimum_sd_pct: float
-    worst_week_vs_optimum_pct: float
-    hot_min: float  # hall minutes with any inlet above 27 C
-    max_inlet_c: float
+    worst_window_vs_rule_pct: float
+    jobs: int
+    late_jobs: int
+    mean_wait_h: float
+    slowdown: float
+    stretch_pct: float
+    parked_node_h: float
+    hot_min: float  # hall minutes with an inlet above the limit
 
 
-@dataclass(frozen=True, slots=True)
-class _Weeks:
-    """Sums of each week, (W,)."""
-
-    it_kwh: FloatArray
-    facility_kwh: FloatArray
-    carbon_kg: FloatArray
-    hot_min: FloatArray
-    max_inlet_c: FloatArray
-
-
-def score(policy: PolicyArrays, hall: Hall, world: World, seed: int = 0) -> list[PlantScore]:
-    """Rows for rule, optimum and carl over the weeks after the split of ``world``; deterministic in ``seed``."""
-    first = world.unseen_weeks()
-    load = utilisations(len(first), np.random.default_rng([seed, _LOAD_STREAM]))
-    runs = {name: _run(Halls(hall, world, plant_control(name, hall)), None, first, load) for name in _BASELINES}
-    runs["carl"] = _run(Halls(hall, world, plant_control(policy.base, hall)), policy, first, load)
-    return [_row(name, run, runs["rule"], runs["optimum"]) for name, run in runs.items()]
+def score(policy: PolicyArrays, hall: Hall, windows: Sequence[Window], *, shield: bool = False) -> list[PolicyScore]:
+    """Rows for fcfs, the rule and carl over ``windows``, each with its drain; the shield guards rule and agent."""
+    steps = STEPS_WEEK + REFERENCE.tail_days * 96
+    world = world_of(hall, windows, plant_control("optimum", hall), steps=steps)
+    wish = Preference.same(len(windows), delay=DELAY_WEIGHT)
+    carl = Carl(policy, world, Scales.of(windows, steps), wish)
+    policies: list[ArenaPolicy] = [ArenaFcfs(), QuantileRule(policy.centre), carl]
+    arenas = [Arena(world), Arena(world, shield=shield), Arena(world, shield=shield)]
+    runs = run(arenas, policies, least_steps=STEPS_WEEK)
+    carbon = [one.totals.sums["carbon_kg"] for one in runs]
+    return [_row(one, carbon[0], carbon[1]) for one in runs]
 
 
-def _run(halls: Halls, policy: PolicyArrays | None, first: Index, load: FloatArray) -> _Weeks:
-    halls.start(first, load)
-    idle = np.zeros((len(first), len(RESIDUALS)))
-    total = np.zeros((4, len(first)))  # in the order of _Weeks
-    hottest = np.full(len(first), -np.inf)
-    for _ in range(STEPS_WEEK):
-        flows = halls.step(idle if policy is None else policy.act(halls.observe()))
-        inlet = flows.max_inlet_c
-        hot = (inlet > ENVELOPES["recommended"].high_c) * STEP_S / 60.0
-        kwh = STEP_S / 3.6e6
-        total += np.stack([flows.it_w * kwh, flows.facility_w * kwh, halls.carbon_kg(flows), hot])
-        hottest = np.maximum(hottest, inlet)
-    it_kwh, facility_kwh, carbon_kg, hot_min = total
-    return _Weeks(it_kwh, facility_kwh, carbon_kg, hot_min, hottest)
-
-
-def _row(name: str, run: _Weeks, rule: _Weeks, optimum: _Weeks) -> PlantScore:
-    vs_rule, vs_optimum = (100.0 * (1.0 - run.carbon_kg / other.carbon_kg) for other in (rule, optimum))
-    return PlantScore(
-        control=name,
-        weeks=len(run.carbon_kg),
-        it_kwh=float(run.it_kwh.sum()),
-        facility_kwh=float(run.facility_kwh.sum()),
-        pue=float(run.facility_kwh.sum() / run.it_kwh.sum()),
-        carbon_kg=float(run.carbon_kg.sum()),
+def _row(one: Run, fcfs_kg: FloatArray, rule_kg: FloatArray) -> PolicyScore:
+    sums, fared = one.totals.sums, service(one.arena)
+    carbon = sums["carbon_kg"]
+    vs_fcfs, vs_rule = (100.0 * (1.0 - carbon / other) for other in (fcfs_kg, rule_kg))
+    many = len(carbon) > 1
+    return PolicyScore(
+        policy=one.policy,
+        windows=len(carbon),
+        it_kwh=float(sums["it_kwh"].sum()),
+        pue=float(sums["facility_kwh"].sum() / sums["it_kwh"].sum()),
+        effective_ci_g_kwh=float(1e3 * carbon.sum() / sums["facility_kwh"].sum()),
+        carbon_kg=float(carbon.sum()),
+        saving_vs_fcfs_pct=float(vs_fcfs.mean()),
+        saving_vs_fcfs_sd_pct=float(vs_fcfs.std(ddof=1)) if many else 0.0,
         saving_vs_rule_pct=float(vs_rule.mean()),
-        saving_vs_rule_sd_pct=float(vs_rule.std(ddof=1)),
-        saving_vs_optimum_pct=float(vs_optimum.mean()),
-        saving_vs_optimum_sd_pct=float(vs_optimum.std(ddof=1)),
-        worst_week_vs_optimum_pct=float(vs_optimum.min()),
-        hot_min=float(run.hot_min.sum()),
-        max_inlet_c=float(run.max_inlet_c.max()),
+        saving_vs_rule_sd_pct=float(vs_rule.std(ddof=1)) if many else 0.0,
+        worst_window_vs_rule_pct=float(vs_rule.min()),
+        jobs=int(fared.jobs.sum()),
+        late_jobs=int(fared.late.sum()),
+        mean_wait_h=float(np.average(fared.mean_wait_h, weights=fared.jobs)),
+        slowdown=float(np.average(fared.slowdown, weights=fared.jobs)),
+        stretch_pct=float(fared.stretch_pct.mean()),
+        parked_node_h=float(sums["parked_node_h"].sum()),
+        hot_min=float(sums["hot_min"].sum()),
     )

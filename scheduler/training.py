@@ -1,7 +1,7 @@
-"""Training of the plant agent: PPO of stable-baselines3 over the batch environment, exported to plain arrays.
+"""Training of the agent: PPO of stable-baselines3 over the batch environment, exported to plain arrays.
 
 Needs the extra ``[train]``. What it writes needs numpy alone: the policy (.npz) and beside it the record (.json) of
-what it was trained on, how, and what it gains on weeks it never saw.
+what it was trained on, how, and what it gains on windows it never saw.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,30 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from facility.errors import ConfigError
 from facility.site import Hall
+from scheduler.arena.pool import REFERENCE, Draw, Pool, random_windows
+from scheduler.arena.rule import RuleParams
 from scheduler.carl import PolicyArrays
-from scheduler.plant_env import PlantEnv
+from scheduler.env import JointEnv
 from scheduler.score import score
-from scheduler.training_record import CurvePoint, TrainingRecord, fingerprint, hall_fingerprint, sources, versions
-from scheduler.trial import World
+from scheduler.training_record import (
+    CurvePoint,
+    TrainingRecord,
+    fingerprint,
+    hall_fingerprint,
+    sources,
+    trace_fingerprint,
+    versions,
+)
+from twin.plant import plant_control
 from twin.signals import Signals
+from twin.traces import Trace
 
 Progress = Callable[[float], None]
 
-HALLS = 24
+HALLS = 48
+WINDOWS = 32  # that training draws from
+UNSEEN_WINDOWS = 8  # that the score is on
+TRAIN_SHARE = 2.0 / 3.0  # the first two of three years; everything after is unseen
 # From a search on another model of such a hall; not tuned again here.
 PPO_SETTINGS: dict[str, Any] = {
     "n_steps": 168,
@@ -43,20 +58,20 @@ PPO_SETTINGS: dict[str, Any] = {
     "ent_coef": 0.0,
 }
 LAYERS = (64, 64)  # of the policy and of the value network, tanh
-LOG_STD = -2.5  # of the first exploration; chosen on synthetic signals: at -1.2 its own cost outweighs what is learnt
+LOG_STD = -1.6  # of the first exploration: about 0.2 of an action's reach
 
 
 class SharedHalls(VecEnv):  # type: ignore[misc, unused-ignore]  # Any without the extra
-    """A ``PlantEnv`` behind the interface that stable-baselines3 expects."""
+    """A ``JointEnv`` behind the interface that stable-baselines3 expects."""
 
-    def __init__(self, env: PlantEnv) -> None:
+    def __init__(self, env: JointEnv) -> None:
         """Serves ``env`` as it is; the batch stays one batch."""
         self._env = env
         self._actions: NDArray[np.float32] = np.zeros((env.num_envs, 1), np.float32)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> NDArray[np.float32]:
-        """Begin new weeks, with the seed given to ``seed`` if one was."""
+        """Begin new windows, with the seed given to ``seed`` if one was."""
         seen, _ = self._env.reset(seed=self._seeds[0])
         self._reset_seeds()
         return seen
@@ -66,7 +81,7 @@ class SharedHalls(VecEnv):  # type: ignore[misc, unused-ignore]  # Any without t
         self._actions = actions
 
     def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """One step; the end of a week is marked as truncated, so that its value is bootstrapped."""
+        """One step; the end of an episode is marked as truncated, so that its value is bootstrapped."""
         seen, reward, _, ended, info = self._env.step(self._actions.astype(np.float64))
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if ended.any():
@@ -116,8 +131,8 @@ class _Curve(BaseCallback):  # type: ignore[misc, unused-ignore]  # Any without 
         self.points.append(CurvePoint(self.num_timesteps, float(halls.mean()), float(halls.std(ddof=1))))
 
 
-def make_model(env: PlantEnv, seed: int) -> PPO:
-    """An untrained PPO on ``env``; its first actions are near zero, so it starts at the base control."""
+def make_model(env: JointEnv, seed: int) -> PPO:
+    """An untrained PPO on ``env``; its first actions are near zero, so it starts at the rule."""
     return PPO(
         "MlpPolicy",
         SharedHalls(env),
@@ -128,7 +143,7 @@ def make_model(env: PlantEnv, seed: int) -> PPO:
     )
 
 
-def exported(model: PPO, base: str) -> PolicyArrays:
+def exported(model: PPO, centre: RuleParams) -> PolicyArrays:
     """The mean of the policy as plain arrays."""
     network: Any = model.policy
     modules = [*network.mlp_extractor.policy_net, network.action_net]
@@ -136,49 +151,56 @@ def exported(model: PPO, base: str) -> PolicyArrays:
     return PolicyArrays(
         tuple(layer.weight.detach().numpy().T.copy() for layer in layers),
         tuple(layer.bias.detach().numpy().copy() for layer in layers),
-        base,
+        centre,
     )
 
 
 def train(
     signals: Signals,
+    trace: Trace,
     hall: Hall,
     *,
     steps: int,
     seed: int,
     out: Path,
     progress: Progress | None = None,
-    base: str = "optimum",
+    windows: int = WINDOWS,
+    unseen: int = UNSEEN_WINDOWS,
 ) -> TrainingRecord:
     """Train on the first two thirds of ``signals``, score on the rest, write ``out`` (.npz) and its record (.json).
 
-    ``steps`` are hall steps of 15 minutes. Raises ConfigError where ``out`` cannot be written, DataError where the
-    signals are too short.
+    ``steps`` are hall steps of 15 minutes; ``windows`` weeks are drawn to learn from, ``unseen`` to be judged on, at
+    the reference load. Raises ConfigError where ``out`` cannot be written, DataError where the signals are too short.
     """
     _require_writable(out)
-    world, began = World.of(signals), time.monotonic()
-    model = make_model(PlantEnv(hall, world, HALLS, base), seed)
+    began = time.monotonic()
+    early, late = Draw(part=(0.0, TRAIN_SHARE)), replace(REFERENCE, part=(TRAIN_SHARE, 1.0))
+    judged = random_windows([signals], trace, hall.gpus, unseen, seed, late)
+    pool = Pool.of(
+        hall, random_windows([signals], trace, hall.gpus, windows, seed, early), plant_control("optimum", hall)
+    )
+    model = make_model(JointEnv(pool, HALLS), seed)
     curve = _Curve(steps, progress)
     _learn(model, steps, curve)
-    policy = exported(model, base)
+    policy = exported(model, pool.centre)
     policy.save(out)
     record = TrainingRecord(
         policy=out.name,
         policy_sha256=hashlib.sha256(out.read_bytes()).hexdigest(),
-        base=base,
-        synthetic=signals.synthetic,
-        sources=sources(signals),
+        centre=asdict(pool.centre),
+        synthetic=signals.synthetic or trace.synthetic,
+        sources=(*sources(signals), trace.source),
         signals_sha256=fingerprint(signals),
+        jobs_sha256=trace_fingerprint(trace),
         hall_sha256=hall_fingerprint(hall),
-        trained_from=world.start.isoformat(),
-        trained_until=world.when(world.split).isoformat(),
+        unseen_from=min(one.start for one in judged).isoformat(),
         seed=seed,
         steps=model.num_timesteps,
         seconds=time.monotonic() - began,
-        settings={**PPO_SETTINGS, "halls": HALLS, "layers": LAYERS, "log_std_init": LOG_STD},
+        settings={**PPO_SETTINGS, "halls": HALLS, "windows": windows, "layers": LAYERS, "log_std_init": LOG_STD},
         versions=versions(),
         curve=tuple(curve.points),
-        score=tuple(score(policy, hall, world, seed)),
+        score=tuple(score(policy, hall, judged)),
     )
     record.save(out.with_suffix(".json"))
     return record

@@ -1,4 +1,4 @@
-"""The record of a training: from what, how, and what the policy is worth on weeks that training never saw."""
+"""The record of a training: from what, how, and what the policy is worth on windows that training never saw."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from facility.site import Hall
-from scheduler.score import PlantScore
+from scheduler.score import PolicyScore
 from twin.signals import Signals
+from twin.traces import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +27,24 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """How a policy came to be, and what it is worth; ``score`` is on weeks that training never saw."""
+    """How a policy came to be, and what it is worth; ``score`` is on windows that training never saw."""
 
     policy: str  # file name
     policy_sha256: str
-    base: str
+    centre: dict[str, float]  # parameters of the rule that is moved
     synthetic: bool
     sources: tuple[str, ...]
     signals_sha256: str
+    jobs_sha256: str
     hall_sha256: str
-    trained_from: str
-    trained_until: str  # everything after is unseen
+    unseen_from: str  # start of the first window of the score
     seed: int
     steps: int  # whole roll-outs: at least as many as were asked for
     seconds: float
     settings: dict[str, Any]
     versions: dict[str, str | None]
     curve: tuple[CurvePoint, ...]
-    score: tuple[PlantScore, ...]
+    score: tuple[PolicyScore, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -56,15 +57,23 @@ class TrainingRecord:
 
 def sources(signals: Signals) -> tuple[str, ...]:
     """Of every signal that is used."""
-    return tuple(sorted({series.source for series in (signals.carbon, signals.drybulb, signals.rh)}))
+    return tuple(sorted({series.source for series in signals.series}))
 
 
 def fingerprint(signals: Signals) -> str:
     """Of every value that training or score can read, with its place in time."""
     digest = hashlib.sha256(f"{signals.altitude_m!r}".encode())
-    for series in (signals.carbon, signals.drybulb, signals.rh):
+    for series in signals.series:
         digest.update(f"{series.quantity} {series.start.isoformat()} {series.step_s!r}".encode())
         digest.update(series.value.astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def trace_fingerprint(trace: Trace) -> str:
+    """Of every job of the trace."""
+    digest = hashlib.sha256(trace.form.encode())
+    for column in (trace.submit_s, trace.duration_s, trace.gpus):
+        digest.update(column.astype("<f8").tobytes())
     return digest.hexdigest()
 
 

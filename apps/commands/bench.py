@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
+import tempfile
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,8 +22,9 @@ from apps.bench_env import bench_env
 from apps.bench_plants import bench_plants
 from apps.bench_store import bench_store
 from apps.commands.output import console, parse_duration, parse_time, print_json
+from apps.faults.campaign import PER_DAY, Campaign
 from apps.run_config import resolved
-from facility.errors import ConfigError
+from facility.errors import ConfigError, EcoError
 from facility.site import load_site
 from scheduler.account import Row
 from scheduler.cluster.api import Kube, connect
@@ -285,3 +288,24 @@ def _show(result: dict[str, Any], json: bool) -> None:
     for name, value in result.items():
         table.add_row(name, _cell(value))
     Console().print(table)
+
+
+@app.command()
+def faults(
+    days: Annotated[float, typer.Option(min=0.1, max=366.0, help="Simulated days.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="Draws kinds, times, targets and sizes.")] = 1,
+    per_day: Annotated[float, typer.Option(min=1.0, max=1000.0, help="Faults a day.")] = PER_DAY,
+    json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Run the loop, guard and store through randomised faults; exits with 1 where the controller did anything wrong."""
+    with tempfile.TemporaryDirectory(prefix="eco-faults-") as folder:
+        campaign = Campaign(Path(folder), days, seed, per_day)
+        with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as progress:
+            task = progress.add_task(f"faults, seed {seed}", total=1.0)
+            outcome = asyncio.run(campaign.run(lambda share: progress.update(task, completed=share)))
+    if json:
+        print_json(outcome.to_json())
+    else:
+        console.print_json(data=outcome.to_json())
+    if not outcome.is_clean:
+        raise EcoError("the controller did what it must not do", where="eco bench faults", hint="see `examples`")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,13 +16,22 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 OwnerArray = NDArray[np.int32]
 SmallArray = NDArray[np.int16]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def of_owner(owner: OwnerArray, values: FloatArray, nobody: float) -> FloatArray:
+def of_owner(owner: OwnerArray, values: NDArray[Scalar], nobody: float) -> NDArray[Scalar]:
     """The value (m, w) of the job that holds each GPU (m, N, G), and ``nobody`` where none does."""
-    flat = owner.reshape(len(owner), -1)
-    wide = np.concatenate([values, np.full((len(values), 1), nobody)], axis=1)  # index -1 reads the last column
-    return np.take_along_axis(wide, flat, axis=1).reshape(owner.shape)
+    wide = np.empty((len(values), values.shape[1] + 1), dtype=values.dtype)
+    wide[:, 0], wide[:, 1:] = nobody, values
+    return np.take(wide, owner + _base(len(values), wide.shape[1]))
+
+
+@lru_cache(maxsize=64)
+def _base(rows: int, width: int) -> IntArray:
+    """Index of slot 0 of every row of a flattened table whose first column is nobody's, (rows, 1, 1)."""
+    base: IntArray = (np.arange(rows) * width + 1)[:, None, None]
+    base.setflags(write=False)
+    return base
 
 
 def first_true(flags: BoolArray, count: IntArray) -> BoolArray:

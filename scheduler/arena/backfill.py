@@ -101,14 +101,14 @@ class _Promise:
 
     def make(self, cluster: Cluster, rows: IntArray, gpus: IntArray) -> None:
         """Reserve the earliest time at which enough running jobs have ended, if nothing more is started."""
-        owner = cluster.owner[rows]
-        ends = of_owner(owner, cluster.slots.remaining_s[rows], 0.0)
+        ends = of_owner(cluster.owner[rows], cluster.slots.remaining_s[rows], 0.0)
         ends = np.where(cluster.nodes.is_open[rows][:, :, None], ends, np.inf)
-        by_node = np.sort(ends, axis=2)
-        nth = np.minimum(gpus, cluster.node_gpus) - 1
-        on_one = by_node[np.arange(len(rows)), :, nth].min(axis=1)
-        spread = np.sort(ends.reshape(len(rows), -1), axis=1)[np.arange(len(rows)), gpus - 1]
-        after = np.where(gpus <= cluster.node_gpus, on_one, spread)
+        after = np.empty(len(rows))
+        small = gpus <= cluster.node_gpus
+        one, many = np.flatnonzero(small), np.flatnonzero(~small)
+        by_node = np.sort(ends[one], axis=2)
+        after[one] = by_node[np.arange(len(one)), :, gpus[one] - 1].min(axis=1)
+        after[many] = np.sort(ends[many].reshape(len(many), ends[0].size), axis=1)[np.arange(len(many)), gpus[many] - 1]
         free_then = (np.isfinite(ends) & (ends <= after[:, None, None])).sum(axis=2)
         take, _ = place(gpus, free_then, cluster.node_gpus)
         self.made[rows], self.after_s[rows], self.left[rows] = True, after, free_then - take

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from facility.records import FloatArray
-from scheduler.arena.arrays import BoolArray, IntArray, OwnerArray
+from scheduler.arena.arrays import BoolArray, IntArray, OwnerArray, of_owner
 from scheduler.arena.jobs import JobTable
 from scheduler.arena.nodes import Nodes
 from scheduler.arena.settings import STEP_S, Parking
@@ -89,10 +89,12 @@ class Cluster:
 
     def start(self, rows: IntArray, slot: IntArray, take: IntArray) -> None:
         """Give each hall of ``rows`` (m,) the job in ``slot`` (m,) the GPUs ``take`` (m, N), which must be free."""
-        owner = self.owner[rows]
+        row, node = np.nonzero(take)
+        at = (rows[row], node)
+        owner = self.owner[at]
         free = owner == NOBODY
-        mine = free & (np.cumsum(free, axis=2) <= take[:, :, None])
-        self.owner[rows] = np.where(mine, slot[:, None, None].astype(np.int32), owner)
+        mine = free & (np.cumsum(free, axis=1) <= take[row, node][:, None])
+        self.owner[at] = np.where(mine, slot[row][:, None].astype(np.int32), owner)
         slots = self._slots
         slots.phase[rows, slot], slots.changed_s[rows, slot] = RUNNING, self.now_s
         first = slots.first_start_s[rows, slot]
@@ -148,15 +150,7 @@ class Cluster:
             getattr(self.nodes, name)[rows] = kept[picked]
 
     def _by_node(self, busy: FloatArray, watts: FloatArray) -> tuple[FloatArray, FloatArray]:
-        batch = len(busy)
-        wide = np.zeros((batch, busy.shape[1] + 1, 2))
-        wide[:, :-1, 0], wide[:, :-1, 1] = busy, watts
-        flat = wide.reshape(-1, 2)[(self.owner % wide.shape[1]).reshape(batch, -1) + self._base(wide.shape[1])]
-        total = flat.reshape(*self.owner.shape, 2).sum(axis=2)
-        return total[:, :, 0], total[:, :, 1]
-
-    def _base(self, width: int) -> IntArray:
-        return (np.arange(len(self.owner)) * width)[:, None]
+        return of_owner(self.owner, busy, 0.0).sum(axis=2), of_owner(self.owner, watts, 0.0).sum(axis=2)
 
     def _finish(self, done: BoolArray, worked_s: FloatArray) -> None:
         row, slot = np.nonzero(done)
@@ -174,10 +168,10 @@ class Cluster:
         self._release(done)
 
     def _release(self, gone: BoolArray) -> None:
-        flat = self.owner.reshape(len(self.owner), -1)
-        wide = np.concatenate([gone, np.zeros((len(gone), 1), dtype=np.bool_)], axis=1)
-        lost = np.take_along_axis(wide, flat, axis=1)
-        flat[lost] = NOBODY
+        rows = np.flatnonzero(gone.any(axis=1))
+        if len(rows):
+            owner = self.owner[rows]
+            self.owner[rows] = np.where(of_owner(owner, gone[rows], False), NOBODY, owner)
 
     def _admit(self) -> None:
         row, job = self._arrivals.at(self.step)

@@ -19,7 +19,7 @@ from scheduler.arena.shield import Guarded, Shield
 from scheduler.arena.slots import ABSENT, RUNNING, SUSPENDED
 from scheduler.arena.view import ArenaAction
 from twin.hall import HallParams
-from twin.power import conversion_loss_w, node_it_w
+from twin.power import conversion_loss_w, leakage_w, node_it_w, server_fan_speed
 
 _AHEAD = 1e11  # taken from the key of critical jobs: they come before all others
 
@@ -49,7 +49,7 @@ class Decider:
         full_speed, full_w = self._rates.at(kinds + self._cap_max_w, kinds)
         self._full_speed, self._full_w = full_speed, full_w
         self._start_w = full_w + idle_to_busy_w(hall)
-        self._shield = Shield(settings.limits, full_speed[0]) if shield else None
+        self._shield = Shield(settings.limits, full_speed, self._start_w) if shield else None
 
     def carry_out(self, cluster: Cluster, action: ArenaAction) -> Decided:
         """Suspend, park, start; returns the speeds and powers of the step."""
@@ -168,13 +168,15 @@ def highest_cap_w(hall: Hall, params: HallParams, rates: GpuRates, limits: Limit
 
 
 def _fits(hall: Hall, params: HallParams, rates: GpuRates, limits: Limits, cap_w: float) -> bool:
-    """At the hottest inlet allowed: fans at what the heat asks for, supplies, distribution."""
+    """At the hottest inlet allowed: leakage, fans at what the heat asks for, and supplies included."""
     kinds = np.full((1, len(KINDS)), cap_w)
     gpu_w = float(rates.at(kinds, np.zeros_like(kinds))[1].max())
     count = float(hall.node.gpu.per_node)
-    dc_w = np.max(node_it_w(params.node, np.asarray(count * gpu_w), np.asarray(count)))
-    total = np.asarray(dc_w + np.max(params.node.fan_rated_w))  # fans at full speed
-    node_w = float(total + np.max(conversion_loss_w(total, params.node.psu)))
+    node, inlet = params.node, np.asarray(limits.inlet_c)
+    dc_w = node_it_w(node, np.asarray(count * gpu_w), np.asarray(count))
+    fans_w = node.fan_rated_w * server_fan_speed(node, dc_w, np.ones(1), inlet) ** node.fan_exponent
+    total = dc_w + fans_w + leakage_w(node, dc_w, inlet)
+    node_w = float(np.max(total + conversion_loss_w(total, node.psu)))
     rack_w, it_w = node_w * hall.nodes_per_rack, node_w * hall.nodes
     ups_w = float(np.max(params.ups.rated_w)) * float(np.max(params.ups_modules))
     rack_limit = min(limits.rack_w, float(np.min(params.pdu.rated_w)))

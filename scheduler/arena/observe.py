@@ -6,6 +6,7 @@ Without a price the three columns on it are zero, the value of a price at its me
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,11 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facility.records import FloatArray
+from facility.site import Hall
 from scheduler.arena.arrays import BoolArray
 from scheduler.arena.nodes import BOOTING, PARKED
 from scheduler.arena.rule import rank_of_now
+from scheduler.arena.scales import Scales
+from scheduler.arena.surroundings import STEPS_H
 from scheduler.arena.view import ArenaView
 from twin.hall import PlantAction
+from twin.plant import PlantControl
+from twin.power import NodeParams
 
 MEANS_H = (2, 4, 8, 12, 24, 48)
 MINIMA_H = (6, 12, 24, 48)
@@ -52,6 +58,7 @@ OBSERVATIONS = (
     "base_chw_supply",
 )
 HOUR_S = 3600.0
+_TREND_STEPS = 3 * STEPS_H
 LIMIT = 10.0  # observations are held to it on both sides
 
 
@@ -148,3 +155,22 @@ def _plant(view: ArenaView, scale: Reference, base: PlantAction) -> list[FloatAr
         (base.supply_air_c - 22.0) / 4.0,
         (base.chw_supply_c - 14.0) / 6.0,
     ]
+
+
+class Observer:
+    """Observes one arena from its first step on; it remembers three hours of wet bulb, and nothing else."""
+
+    def __init__(self, hall: Hall, control: PlantControl, scales: Scales) -> None:
+        """``control`` is the one that the agent corrects; ``scales`` are those of the arena's windows."""
+        self._control, self._scales = control, scales
+        self._rated_w = float(NodeParams.from_site(hall.node).rated_dc_w) * hall.nodes
+        self._wetbulb_c: deque[FloatArray] = deque(maxlen=_TREND_STEPS + 1)
+
+    def see(self, view: ArenaView) -> NDArray[np.float32]:
+        """The columns of ``OBSERVATIONS`` at the present step, (B, 41); to be called once in each step."""
+        self._wetbulb_c.append(view.weather.wetbulb_c)
+        scales, step = self._scales, view.step
+        reference = Reference(
+            scales.carbon_at(step), scales.price_at(step), self._rated_w, wetbulb_before_c=self._wetbulb_c[0]
+        )
+        return observe(view, reference, self._control.action(view.plant.it_w, view.weather))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from scheduler.arena.arrays import IntArray
 from scheduler.arena.reward import Score, Scorer
 from scheduler.arena.rule import QuantileRule, RuleParams
 from scheduler.arena.scales import Scales
-from scheduler.arena.scenarios import Window, plant_rows, world_of
+from scheduler.arena.scenarios import HOUR_S, Window, plant_rows, world_of
 from scheduler.arena.settings import ArenaSettings
 from twin.hall import HallParams
 from twin.plant import PlantControl
@@ -27,9 +27,6 @@ from twin.traces import Trace, scale_trace
 
 STEPS_WEEK = 672
 HISTORY_D = 8  # of carbon before a window: the week of its scales, and a day to spare
-UTILISATIONS = (0.4, 0.9)
-FLEXIBLE = (0.4, 1.0)
-SLACKS_H = (6.0, 24.0, 48.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,37 +76,57 @@ def _shadow(world: World, scales: Scales, rule: RuleParams, steps: int, *, shiel
     return Score(*(np.stack([getattr(one, part.name) for one in taken]) for part in fields(Score)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """How windows are drawn; ranges are uniform, and everything a hall meets is drawn anew for each window."""
+
+    days: int = 7  # of arrivals
+    tail_days: int = 0  # that the signals must cover beyond them, for the drain
+    utilisation: tuple[float, float] = (0.4, 0.9)
+    flexible: tuple[float, float] = (0.4, 1.0)
+    slack_h: tuple[float, ...] = (6.0, 24.0, 48.0)
+    part: tuple[float, float] = (0.0, 1.0)  # of the span that the signals cover
+
+
+REFERENCE = Draw(tail_days=14, utilisation=(0.6, 0.6), flexible=(0.7, 0.7), slack_h=(24.0,))
+
+
 def random_windows(
-    signals: Sequence[Signals], trace: Trace, gpus_total: int, count: int, seed: int, *, days: int = 7
+    signals: Sequence[Signals], trace: Trace, gpus_total: int, count: int, seed: int, draw: Draw | None = None
 ) -> list[Window]:
-    """Windows of ``days`` of arrivals at random times of random zones, with random load, flexible share and slack.
+    """Windows at random times of random zones, with random load, flexible share and slack, as ``draw`` says.
 
     Raises DataError where a signal is too short for a window.
     """
-    rng = np.random.default_rng([seed, 21])
-    return [_window(signals[int(rng.integers(len(signals)))], trace, gpus_total, days, rng) for _ in range(count)]
+    rng, how = np.random.default_rng([seed, 21]), draw or Draw()
+    return [_window(signals[int(rng.integers(len(signals)))], trace, gpus_total, how, rng) for _ in range(count)]
 
 
-def _window(signals: Signals, trace: Trace, gpus_total: int, days: int, rng: np.random.Generator) -> Window:
-    earliest = max(signals.start, signals.carbon.start + timedelta(days=HISTORY_D))
-    first = np.ceil(earliest.timestamp() / 3600.0)
-    room_h = int((signals.end - earliest).total_seconds() // 3600.0) - 24 * days - 2
-    if room_h < 1:
-        raise DataError(
-            f"{(signals.end - signals.start).days} days of signals",
-            where=signals.carbon.source,
-            hint=f"a window takes {days + HISTORY_D + 1} days",
-        )
-    hours = first + int(rng.integers(room_h))
-    start = earliest + timedelta(seconds=hours * 3600.0 - earliest.timestamp())
+def _window(signals: Signals, trace: Trace, gpus_total: int, draw: Draw, rng: np.random.Generator) -> Window:
+    start = _start(signals, draw, rng)
     jobs = scale_trace(
         trace,
         start=start,
-        days=days,
+        days=draw.days,
         gpus_total=gpus_total,
-        utilisation=float(rng.uniform(*UTILISATIONS)),
-        slack_h=float(rng.choice(SLACKS_H)),
-        flexible=float(rng.uniform(*FLEXIBLE)),
+        utilisation=float(rng.uniform(*draw.utilisation)),
+        slack_h=float(rng.choice(draw.slack_h)),
+        flexible=float(rng.uniform(*draw.flexible)),
         seed=int(rng.integers(1 << 31)),
     )
     return Window(signals, start, jobs)
+
+
+def _start(signals: Signals, draw: Draw, rng: np.random.Generator) -> datetime:
+    """A full hour at which a window and its tail fit into the drawn part of the span."""
+    earliest = max(signals.start, signals.carbon.start + timedelta(days=HISTORY_D))
+    span_h = (signals.end - earliest).total_seconds() / HOUR_S
+    low = np.ceil(earliest.timestamp() / HOUR_S + draw.part[0] * span_h)
+    high = np.floor(earliest.timestamp() / HOUR_S + draw.part[1] * span_h) - 24 * (draw.days + draw.tail_days) - 1
+    if high <= low:
+        raise DataError(
+            f"{span_h * (draw.part[1] - draw.part[0]) / 24.0:.0f} days of signals",
+            where=signals.carbon.source,
+            hint=f"a window takes {draw.days + draw.tail_days + 1} days, after {HISTORY_D} days of past",
+        )
+    return datetime.fromtimestamp(float(rng.integers(int(low), int(high))) * HOUR_S, UTC)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facility.records import FloatArray
 from scheduler.arena.account import KWH, StepAccount
@@ -47,6 +48,9 @@ class Score:
         return Score(*(getattr(self, part.name)[step, index] for part in fields(self)))
 
 
+PREFERENCES = ("prefers_carbon", "prefers_cost", "log10_delay_weight")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Preference:
     """What is wanted of each hall, (B,): a share for carbon, the rest for cost, and the weight of delay (0.1 to 10)."""
@@ -54,9 +58,14 @@ class Preference:
     carbon: FloatArray
     delay: FloatArray
 
-    def columns(self) -> FloatArray:
-        """As observed, (B, 3): shares of carbon and cost, and the logarithm of the delay's weight."""
-        return np.stack([self.carbon, 1.0 - self.carbon, np.log10(self.delay)], axis=1)
+    @classmethod
+    def same(cls, batch: int, *, carbon: float = 1.0, delay: float = 1.0) -> Preference:
+        """One preference for every hall."""
+        return cls(np.full(batch, carbon), np.full(batch, delay))
+
+    def columns(self) -> NDArray[np.float32]:
+        """As observed, (B, 3), in the order of ``PREFERENCES``."""
+        return np.stack([self.carbon, 1.0 - self.carbon, np.log10(self.delay)], axis=1).astype(np.float32)
 
 
 def paired_reward(agent: Score, shadow: Score, wish: Preference) -> FloatArray:

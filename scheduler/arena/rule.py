@@ -22,12 +22,17 @@ CLASSES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleParams:
-    """Arrays (B,) or one number for all halls."""
+    """Arrays (B,) or one number for all halls.
 
-    kappa: FloatArray | float = 1.5  # above 1 a job runs before the cheapest hours force it to
+    The defaults were chosen on six weeks of 2022 in California and Germany: of kappa 0.75 to 2.5 and none, 8 and 64
+    GPU-h, caps of 300 to 350 W and spare nodes 0 and 1, the least carbon with no more late jobs than FCFS has and a
+    stretch below 3.5 %.
+    """
+
+    kappa: FloatArray | float = 1.0  # above 1 a job runs before the cheapest hours force it to
     min_gpu_h: FloatArray | float = 64.0  # smaller jobs pass through: deferring them costs much delay and saves little
-    cap_compute_w: FloatArray | float = 300.0
-    cap_memory_w: FloatArray | float = 300.0
+    cap_compute_w: FloatArray | float = 325.0
+    cap_memory_w: FloatArray | float = 325.0
     spare_nodes: FloatArray | float = 0.0  # warm beyond what running and wanted jobs need; a large number parks none
     keep_running: float = 1.5  # times kappa for a job that runs already
     forced_s: float = 4500.0  # time to spare at and below which a job runs, at full power

@@ -22,8 +22,9 @@ from scheduler.arena.cluster import Cluster, Saved
 from scheduler.arena.power import per_job
 from scheduler.arena.settings import STEP_S, Limits
 from scheduler.arena.slots import ABSENT, RUNNING, SUSPENDED, Slots
-from scheduler.arena.witness import Work, occupy, schedule
+from scheduler.arena.witness import Ramp, Work, occupy, schedule
 
+_RAMP_STEPS = 192  # two days: later starts are not held to the ramp in a schedule, and are drawn up again long before
 _BEHIND = 1e12  # added to the key of jobs that come after all others
 
 
@@ -78,10 +79,13 @@ Amend = Callable[[BoolArray, BoolArray], None]  # halls (B,) to decide again, jo
 class Shield:
     """Guards the decisions of a batch of clusters."""
 
-    def __init__(self, limits: Limits, full_speed: FloatArray) -> None:
-        """``full_speed`` (K,) is the speed of each class at the highest cap that the electrical limits allow."""
+    def __init__(self, limits: Limits, full_speed: FloatArray, start_w: FloatArray) -> None:
+        """``full_speed`` (1, K) is the speed of each class at the highest cap that the electrical limits allow, and
+        ``start_w`` (1, K) what the start of one GPU then adds in watts.
+        """
         self._limits = limits
-        self._full_speed = full_speed[None, :]
+        self._full_speed = full_speed
+        self._start_w = start_w
 
     def guard(self, cluster: Cluster, saved: Saved, speed: FloatArray, amend: Amend) -> Guarded:
         """Check what has been decided since ``saved`` with running jobs at ``speed`` (B, w) in this step.
@@ -135,7 +139,7 @@ class Shield:
         running_late = must & after.is_running & (ends_s > slots.deadline_s[rows] + 1e-6)
         fine: BoolArray = np.logical_not(running_late.any(axis=1))
         work = self._work(slots, after, must & after.waits & fine[:, None])
-        plan = schedule(after.available, work, stop_when_late=True)
+        plan = schedule(after.available, work, self._ramp(rows, after.step), stop_when_late=True)
         fine &= ~plan.late.any(axis=1)
         good = rows[fine]
         slots.is_protected[good] = must[fine]
@@ -165,7 +169,15 @@ class Shield:
         pause_s = slots.changed_s[rows] + self._limits.min_pause_s  # a pause has a shortest length
         rested = np.maximum(np.ceil(pause_s / STEP_S - 1e-9).astype(np.int64), at.step)
         release = np.where(slots.phase[rows] == SUSPENDED, rested, at.step)
-        return Work(todo, order, slots.gpus[rows], at.left_s, release, deadline_s)
+        gpus = slots.gpus[rows]
+        start_w = per_job(self._start_w, slots.kind[rows]) * gpus
+        return Work(todo, order, gpus, at.left_s, release, deadline_s, start_w)
+
+    def _ramp(self, rows: IntArray, step: int) -> Ramp | None:
+        """Nothing started yet; None where starts are not limited."""
+        if np.isinf(self._limits.ramp_w):
+            return None
+        return Ramp(step, np.zeros((len(rows), _RAMP_STEPS)), self._limits.ramp_w)
 
     def _standing(self, cluster: Cluster, saved: Saved, rows: IntArray, new: BoolArray) -> _Standing:
         """What to do in ``rows`` from this step on had nothing been decided.
@@ -179,7 +191,8 @@ class Shield:
         now = self._outlook(cluster, rows, None)
         old = slots.is_protected[rows]
         must = now.waits & (old | new[rows])
-        fresh = schedule(now.available.copy(), self._work(slots, now, now.waits, ~must))
+        work = self._work(slots, now, now.waits, ~must)
+        fresh = schedule(now.available.copy(), work, self._ramp(rows, now.step))
         holds: BoolArray = np.logical_not((fresh.late & must).any(axis=1))
         start, take, is_protected = fresh.start, fresh.take, old | new[rows]
         if not holds.all():
@@ -194,8 +207,9 @@ class Shield:
         rows = now.rows
         kept = now.waits & slots.is_protected[rows]
         start, take = slots.plan_step[rows].copy(), slots.plan_take[rows].copy()
-        _replay(now.available, kept, start, take, now.left_s)
-        plan = schedule(now.available, self._work(slots, now, now.waits & ~kept, ~new))
+        work, ramp = self._work(slots, now, now.waits & ~kept, ~new), self._ramp(rows, now.step)
+        _replay(now.available, kept, _Places(start, take), work, ramp)
+        plan = schedule(now.available, work, ramp)
         others = now.waits & ~kept
         start, take = np.where(others, plan.start, start), np.where(others[:, :, None], plan.take, take)
         return _Standing(rows, slots.is_protected[rows] | (new & ~plan.late), start, take)
@@ -217,14 +231,24 @@ class Shield:
             due[some, slot] = False
 
 
-def _replay(available: OwnerArray, kept: BoolArray, start: IntArray, take: SmallArray, left_s: FloatArray) -> None:
-    """Occupy ``available`` with the jobs ``kept`` (m, w) of a schedule, in order of its starts."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Places:
+    """Starts (m, w) and GPUs (m, w, N) of a schedule that stands."""
+
+    start: IntArray
+    take: SmallArray
+
+
+def _replay(available: OwnerArray, kept: BoolArray, places: _Places, work: Work, ramp: Ramp | None) -> None:
+    """Occupy ``available`` and ``ramp`` with the jobs ``kept`` (m, w) of a schedule, in order of its starts."""
     available.sort(axis=2)
-    order = np.argsort(np.where(kept, start, np.iinfo(np.int64).max), axis=1, kind="stable")
+    order = np.argsort(np.where(kept, places.start, np.iinfo(np.int64).max), axis=1, kind="stable")
     count = kept.sum(axis=1)
     for rank in range(int(count.max(initial=0))):
         some = np.flatnonzero(count > rank)
-        slot = order[some, rank]
-        begin = start[some, slot]
-        until = np.ceil((begin * STEP_S + left_s[some, slot]) / STEP_S - 1e-9).astype(np.int32)
-        occupy(available, some, take[some, slot], begin, until)
+        at = (some, order[some, rank])
+        begin = places.start[at]
+        until = np.ceil((begin * STEP_S + work.duration_s[at]) / STEP_S - 1e-9).astype(np.int32)
+        occupy(available, some, places.take[at], begin, until)
+        if ramp is not None and work.start_w is not None:
+            ramp.take(some, begin, work.start_w[at])

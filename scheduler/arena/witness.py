@@ -28,6 +28,34 @@ class Work:
     duration_s: FloatArray  # at full power
     release: IntArray  # first step at which it may start
     deadline_s: FloatArray
+    start_w: FloatArray | None = None  # power that its start adds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ramp:
+    """Power started in each step from ``first`` on, (m, steps), of which one step takes no more than ``most_w``; only
+    a gang that starts alone may exceed it.
+    """
+
+    first: int
+    spent_w: FloatArray
+    most_w: float
+
+    def begin(self, rows: IntArray, start: IntArray, start_w: FloatArray) -> IntArray:
+        """The first step from ``start`` on with room for ``start_w``; it is taken. Beyond the last step all have."""
+        steps = self.spent_w.shape[1]
+        spent = self.spent_w[rows]
+        room = (spent == 0.0) | (spent + start_w[:, None] <= self.most_w)
+        room &= np.arange(steps) >= (start - self.first)[:, None]
+        begin = np.where(room.any(axis=1), room.argmax(axis=1), np.maximum(start - self.first, steps))
+        self.take(rows, begin + self.first, start_w)
+        return begin + self.first
+
+    def take(self, rows: IntArray, start: IntArray, start_w: FloatArray) -> None:
+        """Count ``start_w`` at ``start``."""
+        step = start - self.first
+        inside = step < self.spent_w.shape[1]
+        self.spent_w[rows[inside], step[inside]] += start_w[inside]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +67,8 @@ class Schedule:
     late: BoolArray
 
 
-def schedule(available: OwnerArray, work: Work, *, stop_when_late: bool = False) -> Schedule:
-    """Place every job of ``work``; ``available`` is used up in place and sorted within each node.
+def schedule(available: OwnerArray, work: Work, ramp: Ramp | None = None, *, stop_when_late: bool = False) -> Schedule:
+    """Place every job of ``work``; ``available`` and ``ramp`` are used up in place, nodes sorted.
 
     With ``stop_when_late`` a row is left as it is at its first late job.
     """
@@ -65,13 +93,15 @@ def schedule(available: OwnerArray, work: Work, *, stop_when_late: bool = False)
         if not len(go_on):
             break
         slot = order[go_on, rank]
-        late = _place(available, work, made, rows[go_on], slot)
+        late = _place(available, work, made, ramp, rows[go_on], slot)
         if stop_when_late:
             fine[go_on] = ~late
     return made
 
 
-def _place(available: OwnerArray, work: Work, made: Schedule, rows: IntArray, slot: IntArray) -> BoolArray:
+def _place(
+    available: OwnerArray, work: Work, made: Schedule, ramp: Ramp | None, rows: IntArray, slot: IntArray
+) -> BoolArray:
     """Place one job of each row; returns whether it is late."""
     at = (rows, slot)
     gpus, ahead = work.gpus[at], available[rows]
@@ -82,6 +112,8 @@ def _place(available: OwnerArray, work: Work, made: Schedule, rows: IntArray, sl
         start, take = np.empty_like(gpus), np.empty(ahead.shape[:2], dtype=np.int16)
         for part, place in ((np.flatnonzero(small), _on_one), (np.flatnonzero(~small), _on_many)):
             start[part], take[part] = place(ahead[part], gpus[part], work.release[at][part])
+    if ramp is not None and work.start_w is not None:
+        start = ramp.begin(rows, start, work.start_w[at])
     ends_s = start * STEP_S + work.duration_s[at]
     occupy(available, rows, take, start, np.ceil(ends_s / STEP_S - _TICK).astype(np.int32))
     late: BoolArray = ends_s > work.deadline_s[at] + 1e-6

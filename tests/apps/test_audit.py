@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import pytest
 
 from apps.inputs import Inputs, pack, unpack
 from apps.keeper import Keeper
+from apps.token_audit import TokenAudit
+from apps.tokens import Role, Tokens
 from facility.audit import SERVICE, Actor, AuditEntry
 from facility.errors import DataError, StoreError
 from facility.records import Forecast, JobPhase, JobStatus, Mode, NodeStatus, PointState, Quality, State
@@ -135,6 +137,20 @@ def test_inputs_come_back_bit_for_bit() -> None:
 def test_damaged_inputs_are_refused(content: bytes) -> None:
     with pytest.raises(DataError, match="not the inputs of a decision"):
         unpack(content)
+
+
+def test_tokens_of_the_command_line_come_into_the_audit_once(tmp_path: Path) -> None:
+    store, tokens = Store.open(tmp_path / "eco.duckdb", "r"), Tokens(tmp_path / "tokens.json")
+    text, token = tokens.create("Ada", Role.OPERATOR, datetime.now(UTC) + timedelta(days=1))
+    audit = TokenAudit(tokens, store)
+    store.append_audit(audit.news(START))
+    tokens.revoke(token.id)
+    store.append_audit([*audit.news(START), *TokenAudit(tokens, store).news(START)][:1])
+    assert TokenAudit(tokens, store).news(START) == []
+    rows = store.query("audit").to_pylist()
+    assert [(row["subject"], row["action"]) for row in rows] == [(token.id, "revoked"), (token.id, "created")]
+    assert all(text not in row["payload"] and token.digest not in row["payload"] for row in rows)
+    store.close()
 
 
 def test_the_service_is_an_actor_too() -> None:

@@ -129,7 +129,7 @@ def _token(state: Path, role: str) -> str:
 def test_the_meter_of_the_emulated_hall_falls_by_15_kw_within_two_minutes(tmp_path: Path) -> None:
     with eco_up(tmp_path, "--no-ui", "--speed", "30") as running:
         wait_for(lambda: _power_w(running) > 40_000.0, "the hall to be busy")
-        order = ("event", "--shed-kw", "15", "--for", "5m", "--why", "feeder 7", "--no-wait", "--json")
+        order = ("event", "--shed-kw", "15", "--for", "2m", "--why", "feeder 7", "--no-wait", "--json")
         assert _eco(tmp_path, *order, token=_token(tmp_path, "viewer")).returncode == 1
         done = _eco(tmp_path, *order, token=_token(tmp_path, "operator"))
         assert done.returncode == 0, done.stderr

@@ -31,7 +31,9 @@ def test_two_hours_end_by_themselves_with_a_summary(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["ticks"] == summary["decisions"]
-    assert 4 <= summary["ticks"] <= 8  # a tick that a busy machine overruns is skipped, never made up for
+    # A tick that a busy machine overruns is skipped, never made up for; it is counted.
+    assert 1 <= summary["ticks"] <= 8
+    assert summary["ticks"] + summary["ticks_missed"] == 8
     assert summary["coverage_pct"] > 90.0
     assert set(summary["verdicts"]) == {"accepted", "clipped", "rejected"}
     assert summary["verdicts"]["accepted"] > 0
@@ -60,7 +62,7 @@ def test_a_second_run_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert runs[1]["start"] >= runs[0]["end"]
-    assert runs[1]["decisions"] in (1, 2, 3)
+    assert runs[1]["decisions"] + runs[1]["ticks_missed"] in (1, 2, 3)
 
 
 def test_kill_9_of_the_service_loses_nothing_and_the_building_falls_back(tmp_path: Path) -> None:

@@ -410,3 +410,13 @@ def test_a_job_that_ends_while_others_are_written_costs_itself_alone(tmp_path: P
     jobs.write = and_end  # type: ignore[method-assign]
     done = asyncio.run(guard.apply([Command(name, 1.0, "1", "next") for name in names], _state()))
     assert [one.error for one in done] == ["", "not read back: its actuator does not report it"]
+
+
+def test_what_an_earlier_run_moved_stays_where_it_is_for_the_time_of_a_step(
+    crah: MemoryActuator, tmp_path: Path
+) -> None:
+    checks = Checks([crah], replace(LIMITS, rate_s=900.0))
+    checks.taken_over([SETPOINT], NOW - timedelta(minutes=10))
+    assert checks.check(_want(19.0), _state()).value == 18.0
+    later = replace(_state(), at=NOW + timedelta(minutes=5))
+    assert checks.check(_want(19.0), later).value == 19.0

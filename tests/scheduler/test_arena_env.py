@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from apps.bench_env import bench_env
 from facility.site import load_site
 from scheduler.arena.controls import ACTIONS
 from scheduler.arena.observe import OBSERVATIONS
 from scheduler.arena.pool import Pool
+from scheduler.arena.reward import PREFERENCES
 from scheduler.arena.scenarios import Window
 from tests.scheduler.arena_pool import DAYS, pool, window
 from twin.plant import plant_control
@@ -21,7 +23,7 @@ pytest.importorskip("gymnasium", reason="the extra [train] is not installed")
 
 from gymnasium.utils.env_checker import check_env
 
-from scheduler.env import PREFERENCES, JointEnv, OneHall
+from scheduler.env import JointEnv, OneHall
 
 HALLS = 4
 STEPS = 96 * DAYS
@@ -121,3 +123,13 @@ def test_observations_know_nothing_of_what_is_to_come() -> None:
         return np.array(every)
 
     np.testing.assert_array_equal(run(honest), run(replace(honest, signals=later)))
+
+
+def test_the_benchmark_says_what_it_measured() -> None:
+    told = list[float]()
+    result = bench_env(load_site().hall, batch=4, steps=10, windows=1, progress=told.append)
+    assert result["steps"] == 12  # whole rounds of the batch
+    assert result["env_steps_per_s"] > 0.0
+    assert result["flatness"] is None  # not two whole episodes
+    assert (result["observations"], result["actions"]) == (len(OBSERVATIONS) + len(PREFERENCES), len(ACTIONS))
+    assert told[-1] == 1.0

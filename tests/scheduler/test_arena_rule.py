@@ -87,7 +87,7 @@ def test_the_rule_saves_carbon_and_energy_and_parks_nodes() -> None:
 def test_zero_action_is_the_rule_and_others_move_it() -> None:
     world, _ = pool().rows(np.array([0, 1]))
     view = Arena(world).view()
-    centre = RuleParams()
+    centre = RuleParams(kappa=1.5, cap_compute_w=300.0, cap_memory_w=300.0)
     zero, rule = act(view, np.zeros((2, len(ACTIONS))), centre), decide(view, centre)
     for name in ("run", "reserve", "order", "cap_w", "full_power", "warm_nodes"):
         np.testing.assert_array_equal(getattr(zero, name), getattr(rule, name))

@@ -11,7 +11,7 @@ import pytest
 from facility.errors import DataError
 from facility.site import load_site
 from scheduler.arena import Arena, ArenaFcfs, run
-from scheduler.arena.pool import Pool, random_windows
+from scheduler.arena.pool import Draw, Pool, random_windows
 from scheduler.arena.scales import Scales
 from scheduler.arena.scenarios import (
     LEADS_H,
@@ -76,12 +76,20 @@ def test_random_windows_are_the_same_for_the_same_seed() -> None:
     grids = [signals(), signals("DE")]
 
     def drawn(seed: int) -> list[tuple[str, object, int]]:
-        made = random_windows(grids, synthetic_trace(1, 200), 64, 6, seed, days=1)
+        made = random_windows(grids, synthetic_trace(1, 200), 64, 6, seed, Draw(days=1))
         return [(one.signals.carbon.zone, one.start, len(one.jobs)) for one in made]
 
     assert drawn(1) == drawn(1)
     assert drawn(1) != drawn(2)
     assert {zone for zone, *_ in drawn(1)} == {"US-CAL-CISO", "DE"}
+
+
+def test_windows_keep_to_their_part_of_the_signals() -> None:
+    one, days = signals(), 1
+    early = random_windows([one], synthetic_trace(1, 200), 64, 10, 0, Draw(days=days, part=(0.0, 0.6)))
+    late = random_windows([one], synthetic_trace(1, 200), 64, 10, 0, Draw(days=days, tail_days=2, part=(0.6, 1.0)))
+    assert max(window.start for window in early) + timedelta(days=days) < min(window.start for window in late)
+    assert max(window.start for window in late) + timedelta(days=days + 2) <= one.end
 
 
 def test_each_hall_of_a_pool_keeps_its_own_plant() -> None:

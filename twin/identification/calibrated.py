@@ -40,6 +40,7 @@ class Comparison:
     mean: float
     rmse_before: float
     rmse_after: float
+    bias_after: float  # mean of computed - measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)

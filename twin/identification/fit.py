@@ -135,7 +135,7 @@ def identify(columns: Columns, reference: Hall, *, is_given: bool) -> Calibrated
         comparison=comparison,
         outputs=tuple(seen),
         notes=(*notes, *run.assumed),
-        usually=usual(seen, computed, run),
+        usually=usual(seen, computed, run, {row.output: abs(row.bias_after) for row in comparison}),
     )
 
 
@@ -169,7 +169,7 @@ def _tried(hall: Hall, run: Operation, seen: Mapping[str, FloatArray]) -> tuple[
         known = np.isfinite(truth)
         if known.any():
             before, after = (values[known, which] - truth[known] for which in (0, 1))
-            found.append(Comparison(name, float(truth[known].mean()), _rmse(before), _rmse(after)))
+            found.append(Comparison(name, float(truth[known].mean()), _rmse(before), _rmse(after), float(after.mean())))
     return tuple(found)
 
 

@@ -52,14 +52,24 @@ def daily_misses(
     return np.where(count >= LEAST_SHARE * DAY, total / np.maximum(count, 1), np.nan)
 
 
-def usual(measured: Mapping[str, FloatArray], computed: Mapping[str, FloatArray], run: Operation) -> dict[str, Usual]:
-    """Of every output with a week of days; no spread is smaller than what the meters are good for."""
+def usual(
+    measured: Mapping[str, FloatArray],
+    computed: Mapping[str, FloatArray],
+    run: Operation,
+    later: Mapping[str, float] | None = None,
+) -> dict[str, Usual]:
+    """Of every output with a week of days.
+
+    No spread is smaller than what the meters are good for, or than ``later``: by how much a hall fitted to the first of
+    the days was off on the days after them, when nothing had changed but weather and load.
+    """
     found = {}
     for name, values in measured.items():
         days = daily_misses(values, computed[name], run.known)
         days = days[np.isfinite(days)]
         if len(days) >= 7:
-            found[name] = Usual(float(days.mean()), max(float(days.std(ddof=1)), _floor(name, computed[name])))
+            least = max(_floor(name, computed[name]), (later or {}).get(name, 0.0))
+            found[name] = Usual(float(days.mean()), max(float(days.std(ddof=1)), least))
     return found
 
 
